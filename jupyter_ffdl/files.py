@@ -35,7 +35,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, sync: bool = F
 
 def write_json(path: Path, value: Any, *, mode: int = 0o600, sync: bool = False) -> None:
     """Replace ``path`` by ``value`` as JSON, in one step."""
-    write_whole(path, json.dumps(value, ensure_ascii=False).encode(), mode=mode, sync=sync)
+    write_whole(path, json.dumps(value).encode(), mode=mode, sync=sync)
 
 
 def read_json(path: Path) -> Any:
@@ -53,7 +53,7 @@ def append_line(path: Path, value: Any, *, sync: bool = False) -> None:
     disk) is closed first, so that it spoils itself alone. If the disk takes only a part of our
     line, that part is cut off again and ``OSError`` raised.
     """
-    line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps(value).encode() + b"\n"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(descriptor).st_size
