@@ -1,0 +1,1 @@
+"""Starts, watches, halts and cleans up learners on a backend; never knows HTTP."""
