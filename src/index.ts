@@ -1,0 +1,3 @@
+import { versionPlugin } from './versionPlugin';
+
+export default [versionPlugin];
