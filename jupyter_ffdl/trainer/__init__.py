@@ -1,0 +1,1 @@
+"""Accepts submissions and keeps the records, the queue, halt and delete."""
