@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,13 +176,17 @@ class Chronicle:
     """
 
     folder: TrainingFolder
-    generation: int
-    announce: Any  # Callable[[str, StatusLine], None]; called after the line is on disk
+    announce: Callable[[str, StatusLine], None]
+    """Called with id and line once the line is on disk."""
+    generation: int = 0
+    """The owner's; at least that of the last line."""
     last: StatusLine | None = None
 
     def __post_init__(self) -> None:
         lines = self.folder.history()
         self.last = lines[-1] if lines else None
+        if self.last is not None:
+            self.generation = max(self.generation, self.last.generation)
 
     @property
     def ended(self) -> bool:

@@ -174,22 +174,22 @@ def start_waiting(state_dir: Path) -> list[Waiting]:
                 continue  # being created just now, or a creation that was killed
             if lines[-1].status.terminal:
                 live.unregister(state_dir, folder.training_id)
-            elif lines[-1].status is Status.QUEUED:
+            elif lines[-1].status in {Status.NOT_STARTED, Status.QUEUED}:
                 waiting[folder.training_id] = (folder, demand)
             else:
                 running.append(demand)
         short = _short_of_disk(state_dir, int(settings.get("min_free_bytes", 0)))
         demands = [demand for _, demand in waiting.values()]
-        if short:
-            return [Waiting(d.training_id, n, short) for n, d in enumerate(demands, 1)]
         started, waits = decide(demands, running, limits_of(settings), now_ms())
+        if short:
+            started, waits = [], [Waiting(d.training_id, n, short) for n, d in enumerate(demands, 1)]
         announce = IndexWriter(state_dir).status
         for training_id in started:
             folder, _ = waiting[training_id]
-            last = folder.history()[-1]
-            chronicle = Chronicle(folder, last.generation, announce)
-            if chronicle.record(Status.PENDING, message="NORMAL_OPERATION"):
+            if Chronicle(folder, announce).record(Status.PENDING, message="NORMAL_OPERATION"):
                 local.start(folder)
+        for wait in waits:
+            Chronicle(waiting[wait.training_id][0], announce).record(Status.QUEUED)
         return waits
 
 

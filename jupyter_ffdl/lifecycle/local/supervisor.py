@@ -62,7 +62,7 @@ class Supervisor:
         self.spec: dict[str, Any] = folder.read_record()["spec"]
         self.ownership = ownership
         index = IndexWriter(folder.state_dir)
-        self.chronicle = Chronicle(folder, ownership.generation, index.status)
+        self.chronicle = Chronicle(folder, index.status, ownership.generation)
         self.children = Children()
         self.children.close_in_children(*ownership.descriptors())
         folder.requests.mkdir(mode=0o700, exist_ok=True)
