@@ -158,7 +158,8 @@ def install_chromium(venv: Environment) -> None:
     if chromium.find():
         return
     if apt:
-        apt_install("chromium")
+        # Without a font of its own a bare system draws boxes.
+        apt_install("chromium", "fonts-liberation")
     if not chromium.find():
         say("installing Playwright's own Chromium")
         run(str(venv.python), "-m", "playwright", "install", "chromium")
@@ -166,9 +167,9 @@ def install_chromium(venv: Environment) -> None:
 
 def apt_install(*packages: str) -> None:
     say(f"installing {' '.join(packages)} with apt-get")
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-qq", **quiet)
-    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, **quiet)
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run("apt-get", "update", "-qq", quiet=True)
+    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, quiet=True)
 
 
 def contents(*names: str) -> list[str]:
@@ -190,13 +191,21 @@ def say(what: str) -> None:
     print(f"prepare: {what}", flush=True)
 
 
-def run(*command: str, path: str | None = None, **environment: str) -> None:
-    """Run a command in the project's folder; end with its exit code if it fails."""
-    given = {**os.environ, **environment}
-    if path:
-        given["PATH"] = path
-    done = subprocess.run(command, cwd=ROOT, env=given, check=False)
+def run(*command: str, path: str | None = None, quiet: bool = False) -> None:
+    """Run a command in the project's folder; end with its exit code if it fails.
+
+    What a quiet one says is shown only when it fails.
+    """
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path or os.environ["PATH"]},
+        check=False,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+    )
     if done.returncode:
+        print((done.stdout or b"").decode(errors="replace"))
         say(f"failed: {' '.join(command)}")
         sys.exit(done.returncode)
 
