@@ -2,7 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { ServerPart } from './server';
 
-/** How the two halves fit: a sentence, and the command that mends it if one is needed. */
+/** How the two halves fit: a sentence, and the commands, one a line, that mend it. */
 export interface IFit {
   sentence: string;
   command?: string;
@@ -31,7 +31,7 @@ export function describeFit(
           'The server part does not run in this Jupyter server. Enable it in the environment of the server, then restart Jupyter:'
         ),
         command:
-          'pip install jupyter-ffdl && jupyter server extension enable jupyter_ffdl'
+          'pip install jupyter-ffdl\njupyter server extension enable jupyter_ffdl'
       };
     case 'refused':
       return {

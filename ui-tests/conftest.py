@@ -9,20 +9,11 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 import chromium as chromium_finder
-from lab import Lab
+from lab import ARGUMENTS, Lab
 
 HERE = Path(__file__).parent
 # What tests leave for whoever looks at a failure: a picture and the server's log.
 OUTPUT = HERE / "output"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--disable-sync",
-]
 FAILED = pytest.StashKey[bool]()
 
 
