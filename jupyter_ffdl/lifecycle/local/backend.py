@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ...folder import TrainingFolder
-from . import ownership
+from . import gpus as graphics
+from . import mounts
+from .ownership import Observer
 
 _started: list[subprocess.Popen[bytes]] = []
 """Supervisors that this process began and must reap; they outlive it without harm."""
+
+_observer = Observer()
 
 
 def start(folder: TrainingFolder) -> None:
     """Start a detached supervisor for the training; harmless if it has one."""
     reap()
+    state = _observer.state(folder.root)
+    stale = [state.owner.beat] if state.kind == "stale" and state.owner is not None else []
     log = os.open(
         folder.root / "supervisor.log",
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
         0o600,
     )
-    # -P (Python 3.11): the current directory never shadows a module. Before, "/" is as good.
     try:
         _started.append(
             subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.supervisor", str(folder.root)],
+                [sys.executable, "-m", f"{__package__}.supervisor", str(folder.root), *stale],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -41,7 +48,7 @@ def start(folder: TrainingFolder) -> None:
 
 def owned(folder: TrainingFolder) -> bool:
     """Whether a supervisor looks after the training now."""
-    return ownership.state(folder.root).held
+    return _observer.state(folder.root).kind == "held"
 
 
 def reap() -> None:
@@ -50,10 +57,45 @@ def reap() -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The supervisor's own environment: ours, and where to find this very package."""
+    """Return the supervisor's environment: ours, and where to find this very package."""
     environment = dict(os.environ)
     package = str(Path(__file__).parents[3])
-    paths = environment.get("PYTHONPATH", "")
     if package not in sys.path:
+        paths = environment.get("PYTHONPATH", "")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, paths]))
     return environment
+
+
+def gpus(pretended: int) -> list[Any]:
+    """Return the GPUs that trainings may use here."""
+    return graphics.visible({"pretended_gpus": pretended})
+
+
+def machine_memory_bytes() -> int:
+    """Return the machine's memory, or its cgroup's limit where that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            total = min(total, int(Path(path).read_text()))
+    return total
+
+
+def capabilities(state_dir: Path, pretended_gpus: int) -> dict[str, Any]:
+    """Return what trainings on this machine can do."""
+    found = gpus(pretended_gpus)
+    return {
+        "name": "local",
+        "available": True,
+        "gpus": [gpu.to_json() for gpu in found],
+        "cpus": os.cpu_count(),
+        "memory_bytes": machine_memory_bytes(),
+        "literal_paths": mounts.available(),
+        "state_dir_free_bytes": _free_bytes(state_dir),
+        "survives": "A training goes on when the notebook, the kernel or the server ends. "
+        "It does not survive its machine or container.",
+    }
+
+
+def _free_bytes(path: Path) -> int:
+    statistics = os.statvfs(path)
+    return statistics.f_bavail * statistics.f_frsize

@@ -44,15 +44,26 @@ class Children:
         """Name descriptors (locks above all) that no child may keep open."""
         self._close_in_children.extend(descriptors)
 
-    def fork(self, work: Callable[[], int]) -> int:
-        """Run ``work`` in a child and return its pid; its result is the child's exit code."""
+    def fork(self, work: Callable[[], int], *, die_with_us: bool = False) -> int:
+        """Run ``work`` in a child and return its pid; its result is the child's exit code.
+
+        ``die_with_us``: the child is killed when this process ends, so that a next supervisor
+        never meets it (Linux).
+        """
         sys.stdout.flush()
         sys.stderr.flush()
+        parent = os.getpid()
         pid = os.fork()
         if pid:
+            # The number may have been an orphan's before, which we reaped.
+            self.exits.pop(pid, None)
             return pid
         code = 70
         try:
+            if die_with_us:
+                prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != parent:
+                    os._exit(code)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for descriptor in (

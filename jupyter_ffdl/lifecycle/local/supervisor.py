@@ -22,7 +22,7 @@ from ... import files
 from ...folder import Chronicle, TrainingFolder, now_ms
 from ...index import IndexWriter
 from ...learner import phases
-from ...training import Status, StatusLine
+from ...training import Status
 from ...watch import Watcher
 from .. import gang
 from .children import Children, monotonic
@@ -50,7 +50,7 @@ class Ending:
         return dict(self.__dict__)
 
 
-class HaltWanted(Exception):  # noqa: N818 (not an error)
+class HaltWanted(Exception):
     """Somebody asked to halt while a step ran."""
 
 
@@ -60,6 +60,7 @@ class Supervisor:
     def __init__(self, folder: TrainingFolder, ownership: Ownership) -> None:
         self.folder = folder
         self.spec: dict[str, Any] = folder.read_record()["spec"]
+        self.settings: dict[str, Any] = files.read_json(folder.state_dir / "settings.json") or {}
         self.ownership = ownership
         index = IndexWriter(folder.state_dir)
         self.chronicle = Chronicle(folder, index.status, ownership.generation)
@@ -232,7 +233,7 @@ class Supervisor:
         if isinstance(done, int):
             return done
         phases.mark_start(self.folder, step)
-        pid = self.children.fork(lambda: work(self.folder, self.spec))
+        pid = self.children.fork(lambda: work(self.folder, self.spec), die_with_us=True)
         deadline = monotonic() + STORE_SECONDS
         while pid not in self.children.exits:
             self.pause(1.0)
@@ -340,10 +341,13 @@ def _import_everything() -> None:
     from . import autopsy  # noqa: F401, PLC0415
 
 
-def supervise(path: Path) -> int:
-    """Own the training in ``path`` and bring it to its end; 0 also if somebody else owns it."""
+def supervise(path: Path, stale: str = "") -> int:
+    """Own the training in ``path`` and bring it to its end; 0 also if somebody else owns it.
+
+    ``stale``: the last sign of life of an owner that may be taken over.
+    """
     folder = TrainingFolder(path)
-    ownership = Ownership.acquire(path)
+    ownership = Ownership.acquire(path, stale=stale)
     if ownership is None:
         return 0
     with contextlib.suppress(TakenOver):
@@ -359,4 +363,4 @@ if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     os.umask(0o077)
-    sys.exit(supervise(Path(sys.argv[1])))
+    sys.exit(supervise(Path(sys.argv[1]), *sys.argv[2:3]))
