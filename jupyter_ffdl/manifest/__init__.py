@@ -10,10 +10,13 @@ from __future__ import annotations
 from .command import joined, mentions_literal_paths, parameter_servers, script_kind, workers
 from .framework import Framework
 from .manifest import Manifest, parse
+from .masking import masked_text
 from .metrics import EvaluationMetrics
+from .model import to_model
 from .section import Note
 from .sizes import Size
 from .stores import DataStore
+from .writing import to_yaml
 
 __all__ = [
     "DataStore",
@@ -23,9 +26,12 @@ __all__ = [
     "Note",
     "Size",
     "joined",
+    "masked_text",
     "mentions_literal_paths",
     "parameter_servers",
     "parse",
     "script_kind",
+    "to_model",
+    "to_yaml",
     "workers",
 ]

@@ -239,9 +239,13 @@ class Section:
     def values(self, key: str) -> Mapping[str, Any]:
         """Return the map at ``key`` with typed values of any shape; empty where it is absent."""
         section = self.section(key)
-        return {} if section is None else section._values([_MAX_VALUES])
+        return {} if section is None else section.typed_values([_MAX_VALUES])
 
-    def _values(self, budget: list[int]) -> dict[str, Any]:
+    def typed_values(self, budget: list[int]) -> dict[str, Any]:
+        """Return this map as plain values, as many as ``budget[0]`` allows.
+
+        Aliases make maps that are small as text and without end as values.
+        """
         return {name: self._value(node, budget) for name, (_, node) in self._entries.items()}
 
     def _value(self, node: Node, budget: list[int]) -> Any:
@@ -256,7 +260,7 @@ class Section:
             return source.typed(node)
         if isinstance(node, Sequence):
             return [self._value(item, budget) for item in node.items]
-        return Section(node, self.path, self.notes)._values(budget)
+        return Section(node, self.path, self.notes).typed_values(budget)
 
     def number(self, key: str) -> int | float | None:
         """Return the number at ``key`` (FfDL contract §1.1), or None where it is absent or null."""

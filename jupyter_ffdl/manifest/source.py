@@ -152,7 +152,7 @@ def _documents(text: str, *, whole: bool = False) -> Iterator[tuple[int, Node]]:
         for event in yaml.parse(text, Loader=loader):
             if isinstance(event, yaml.DocumentStartEvent):
                 begun += 1
-                line = event.end_mark.line + 1
+                line = 1 + (event.end_mark.line if event.end_mark else 0)
                 if begun > 1 and not whole:
                     yield line, Scalar("", line, 0, 0)
                     return
