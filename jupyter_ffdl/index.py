@@ -190,8 +190,9 @@ class Index:
                 return None
             return Change(training_id, "status") if entry.apply(line) else None
         if op == "flags" and entry is not None:
-            entry.archived = bool(value["flags"].get("archived", False))
-            return Change(training_id, "flags")
+            archived = bool(value["flags"].get("archived", False))
+            changed, entry.archived = archived != entry.archived, archived
+            return Change(training_id, "flags") if changed else None
         if op == "deleted" and training_id not in self._gone:
             self._gone.add(training_id)
             self._early.pop(training_id, None)

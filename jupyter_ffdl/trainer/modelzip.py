@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_ffdl.learner import codezip
-from jupyter_ffdl.learner.codezip import LIMITS, Entry, Limits
-from jupyter_ffdl.manifest import Note
+from ..learner import codezip
+from ..learner.codezip import LIMITS, Entry, Limits
+from ..manifest import Note
 
 
 @dataclass(frozen=True)

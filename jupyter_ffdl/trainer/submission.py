@@ -108,7 +108,10 @@ def prepare(submission: Submission, preferences: Mapping[str, Any]) -> Prepared:
         record=record,
         demand=demand,
         origin=submission.origin or None,
-        environment=submission.context.get("environment") or _own_environment(),
+        environment={
+            **(submission.context.get("environment") or _own_environment()),
+            **manifest.environment,
+        },
         secrets={
             name: str(submission.context["secrets"][name]) for name in manifest.secrets
         },
@@ -182,10 +185,9 @@ def _spec(
         if metrics is not None
         else {"kind": "tensorboard" if notebook else "logs", "in": "", "event_types": ["scalars"],
               "line_lookahead": 4, "groups": []},
-        "environment": dict(manifest.environment),
         "literal_paths": bool(literal),
         "data": _place(directory.data_dir(data) if data else (manifest.data or None), data and data.data),
-        "more_data": [str(directory.data_dir(store)) for store in manifest.inputs[1:]],
+        "more_data": [_place(directory.data_dir(s), s.data) for s in manifest.inputs[1:]],
         "results": _place(
             directory.results_base(output) if output and output.type == "host_mount" else None,
             output.results if output else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import time
@@ -311,20 +312,19 @@ def stacks(folder: TrainingFolder, attempt: int, wait_seconds: float) -> list[di
     folder.request("stacks")
     found: dict[Path, str] = {}
     deadline = time.monotonic() + wait_seconds
-    while time.monotonic() < deadline and len(found) < len(asked):
+    while time.monotonic() < deadline:
         time.sleep(0.05)
+        before = dict(found)
         for mark, (_, _, size) in asked.items():
-            try:
-                written = mark.read_bytes()[size:]
-            except FileNotFoundError:
-                continue
-            # Written in pieces, and nothing marks the end: complete when it stops growing.
-            if written and found.get(mark) != (text := written.decode(errors="replace")):
-                found[mark] = text
-                deadline = min(deadline + 0.05, time.monotonic() + wait_seconds)
+            with contextlib.suppress(OSError):
+                found[mark] = mark.read_bytes()[size:].decode(errors="replace")
+        # Nothing marks the end of a text: it is whole when it does not grow any more.
+        if found == before and all(found.get(mark) for mark in asked):
+            break
     return [
         {"learner": asked[mark][0], "pid": asked[mark][1], "text": text}
         for mark, text in found.items()
+        if text
     ]
 
 

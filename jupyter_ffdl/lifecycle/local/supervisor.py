@@ -210,6 +210,7 @@ class Supervisor:
     def _finish(self, ending: Ending, store_code: int) -> None:
         status, code, message = _terminal(ending, store_code)
         detail = self._verdict(ending, code, store_code)
+        phases.clean_job(self.folder)
         phases.set_state(self.folder, status.value)
         self.folder.note("ended", detail.get("reason") or status.value.capitalize(), code=code)
         self._record(status, code=code, message=message, detail=detail)
