@@ -56,6 +56,7 @@ class Environment:
         self.path = path
         self.bin = path / "bin"
         self.python = self.bin / "python"
+        self._bundle = path / "share" / "jupyter" / "labextensions" / "jupyter-ffdl"
         if not (self.bin / "uv").exists():
             say(f"creating {path} with Python {sys.version.split()[0]}")
             run(sys.executable, "-m", "venv", str(path))
@@ -89,6 +90,9 @@ class Environment:
         stamp = Stamp(self.path / f"prepared-{'-'.join(groups)}", key)
         if not stamp.current():
             say(f"installing the project and what it needs into {self.path}")
+            # Uninstalling follows the watcher's link and would delete the committed files.
+            if self._bundle.is_symlink():
+                self._bundle.unlink()
             chosen = [word for group in groups for word in ("--group", group)]
             self.install("-e", f"{ROOT}[test]", *chosen)
             stamp.set()
@@ -97,19 +101,17 @@ class Environment:
     def _mirror_bundle(self) -> None:
         """Let JupyterLab in this environment see the bundle as it is in the checkout.
 
-        An editable install copies it once. A link would always be current, but uninstalling
-        follows it and deletes the committed files.
+        An editable install copies it once; ``make watch`` leaves a link behind.
         """
         source = ROOT / "labextension"
-        target = self.path / "share" / "jupyter" / "labextensions" / "jupyter-ffdl"
         installed = {**tree(source), "install.json": tree(ROOT / "install.json")["."]}
-        if installed == tree(target):
+        if installed == tree(self._bundle):
             return
-        if target.is_symlink():
-            target.unlink()
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target)
-        shutil.copy2(ROOT / "install.json", target)
+        if self._bundle.is_symlink():
+            self._bundle.unlink()
+        shutil.rmtree(self._bundle, ignore_errors=True)
+        shutil.copytree(source, self._bundle)
+        shutil.copy2(ROOT / "install.json", self._bundle)
 
 
 class Stamp:

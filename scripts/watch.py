@@ -1,7 +1,8 @@
 """Rebuild the extension while its sources change, with a JupyterLab that shows the result.
 
-Reload the page to see a change. The watcher writes development builds into ``labextension/``:
-``make generate`` turns them into the bundle that is committed.
+Reload the page to see a change. The watcher writes development builds into ``labextension/`` and
+links the environment's copy to it: ``make generate`` makes the bundle that is committed, and every
+preparation puts a copy in place of the link.
 """
 
 from __future__ import annotations
@@ -15,15 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    # Folders named here come before the environment's own copy of the bundle.
-    served = ROOT / "build" / "watch" / "labextensions"
-    served.mkdir(parents=True, exist_ok=True)
-    link = served / "jupyter-ffdl"
-    link.unlink(missing_ok=True)
-    link.symlink_to(ROOT / "labextension", target_is_directory=True)
-
     subprocess.run(["npm", "run", "--silent", "build:dev"], cwd=ROOT, check=True)
-    lab = ["jupyter", "lab", f"--LabServerApp.extra_labextensions_path={served}", *sys.argv[1:]]
+    lab = ["jupyter", "lab", *sys.argv[1:]]
     commands = (
         ["npm", "run", "--silent", "watch:ts"],
         ["npm", "run", "--silent", "watch:lab"],
