@@ -15,12 +15,12 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from jupyter_ffdl.errors import BadInput
+from ..errors import BadInput
 
 NOT_A_ZIP = "Model definition content is not a valid ZIP file"
 """FfDL contract §1.9, rule 9; what is wrong, and with which entry, follows after a colon."""
@@ -88,18 +88,27 @@ def printable(name: str) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def check(path: Path, limits: Limits = LIMITS) -> list[Entry]:
+def check(
+    path: Path,
+    limits: Limits = LIMITS,
+    look: Callable[[Entry, bytes], None] | None = None,
+) -> list[Entry]:
     """Return the entries of the zip, after reading every byte of them; raises ``BadInput``.
 
-    Memory use does not depend on the zip's size, apart from its list of entries.
+    ``look`` is called with each file and its content, as far as the first megabyte. Memory use
+    does not depend on the zip's size, apart from its list of entries.
     """
     with _opened(path) as archive:
         entries = _entries(archive, limits)
         left = limits.bytes
         for entry in entries:
             if entry.kind == "file":
+                first = b""
                 for chunk in _chunks(archive, entry, left):
+                    first = first or chunk
                     left -= len(chunk)
+                if look is not None:
+                    look(entry, first)
     return entries
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jupyter_ffdl.masking import MASK, looks_secret, mask_url
-
+from ..masking import MASK, looks_secret, mask_url
 from . import source
 from .source import Node, Pairs, Scalar, Sequence
 

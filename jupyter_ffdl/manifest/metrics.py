@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jupyter_ffdl.errors import BadInput
-
+from ..errors import BadInput
 from .section import Section, shown
 
 Kind = Literal["logs", "tensorboard", "regex", "emetrics"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jupyter_ffdl.masking import MASK, looks_secret, mask_url
-
+from ..masking import MASK, looks_secret, mask_url
 from .manifest import Manifest
 from .stores import INTERNAL_BUCKET, DataStore, Role
 

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyter_ffdl.errors import BadInput
-
+from ..errors import BadInput
 from . import sizes, source
 from .source import Node, Pairs, Scalar, Sequence
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jupyter_ffdl.errors import BadInput
+from ..errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

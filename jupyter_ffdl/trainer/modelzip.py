@@ -3,43 +3,64 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..learner import codezip
 from ..learner.codezip import LIMITS, Entry, Limits
 from ..manifest import Note
 
+_MAX_TEXT_BYTES = 1024 * 1024
+_MAX_TEXTS_BYTES = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class ModelZip:
     """What an accepted zip holds.
 
-    ``entries`` counts files, directories and links; ``total_bytes`` is what its files unpack to.
-    ``strip_prefix`` is the directory D that ``codezip.extract`` leaves out; empty: none.
+    ``entries`` are its files and links as they will lie in ``MODEL_DIR``; ``total_bytes`` is what
+    they unpack to. ``strip_prefix`` is the directory D that ``codezip.extract`` leaves out; empty:
+    none. ``texts`` has the content of text files under 1 MiB, 16 MiB in all, for the search for
+    literal paths (§5.1).
     """
 
-    entries: int
+    entries: tuple[Entry, ...]
     total_bytes: int
     strip_prefix: str = ""
     warnings: tuple[Note, ...] = ()
+    texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def inspect(path: Path, command: str, limits: Limits = LIMITS) -> ModelZip:
     """Return what the zip holds, after reading all of it; raises ``BadInput`` (C102)."""
-    entries = codezip.check(path, limits)
+    texts: dict[str, bytes] = {}
+    left = _MAX_TEXTS_BYTES
+
+    def look(entry: Entry, content: bytes) -> None:
+        nonlocal left
+        if entry.size < _MAX_TEXT_BYTES and entry.size <= left and b"\0" not in content:
+            left -= entry.size
+            texts[entry.path] = content
+
+    entries = codezip.check(path, limits, look)
     prefix, word = _prefix(entries, command)
-    codezip.stripped(entries, prefix)
-    warnings: tuple[Note, ...] = ()
-    if prefix:
-        warnings = (
-            Note(
-                f"All files lie in '{codezip.printable(prefix)}': its content becomes MODEL_DIR, "
-                f"because the command names '{codezip.printable(word)}'",
-                "model_definition",
-            ),
-        )
-    return ModelZip(len(entries), sum(entry.size for entry in entries), prefix, warnings)
+    shipped = [entry for entry in codezip.stripped(entries, prefix) if entry.kind != "directory"]
+    return ModelZip(
+        entries=tuple(shipped),
+        total_bytes=sum(entry.size for entry in shipped),
+        strip_prefix=prefix,
+        warnings=(_stripped_note(prefix, word),) if prefix else (),
+        texts={name.removeprefix(f"{prefix}/") if prefix else name: texts[name] for name in texts},
+    )
+
+
+def _stripped_note(prefix: str, word: str) -> Note:
+    return Note(
+        f"All files lie in '{codezip.printable(prefix)}': its content becomes MODEL_DIR, "
+        f"because the command names '{codezip.printable(word)}'",
+        "model_definition",
+    )
 
 
 _BETWEEN_WORDS = re.compile(r"[\s;&|()<>\"'`=,]+")
