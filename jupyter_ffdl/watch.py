@@ -14,7 +14,7 @@ import struct
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 IN_MODIFY = 0x0000_0002
 IN_ATTRIB = 0x0000_0004
@@ -53,6 +53,7 @@ def available() -> bool:
     return _libc() is not None
 
 
+@final
 class Watcher:
     """Watches of one process; ``fileno`` is readable when something changed.
 

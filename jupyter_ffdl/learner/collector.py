@@ -1,0 +1,335 @@
+"""The process that turns what the learners of one attempt write into records.
+
+It indexes log lines by time, copies user logs, and runs the training's extractor. It may be killed
+at any moment: outputs only grow by whole lines and rows, ``collector.json`` says how far the inputs
+had been read when they had which size, and what was written after that is recognised when it is
+read again. Standard library (and TensorBoard's protos, once there is an event file).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import files
+from ..trainingdata.record import Record
+from ..watch import IN_MODIFY, Watcher
+from .eventdirs import EventTree
+from .extractors.tensorboard import TensorBoardExtractor
+from .lineindex import LineIndex
+from .logdir import LOG_NAMES, Input, Places, TextFiles
+from .outputs import Outputs, Stamps
+from .userlogs import UserLog
+
+FORMAT = 1
+_LOOK_SECONDS = 1.0
+_ROUND_SECONDS = 0.05
+"""A log that is written without pause is looked at this often: 20 wakes a second at most."""
+_CHECKPOINT_SECONDS = 1.0
+_CHECKPOINT_SHARE = 20
+_FULL_DISK_SECONDS = 10.0
+_MAX_REPORTS = 100
+
+
+class Extractor(Protocol):
+    """Reads what is new, and can say all it knows as plain JSON."""
+
+    def collect(self, *, final: bool = False) -> tuple[list[Record], bool]:
+        """Return the records that are complete, and whether more can be read at once."""
+
+    def due_in(self) -> float | None:
+        """Return in how many seconds a record will be complete by time, None: not by time."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a later process needs."""
+
+
+class Collector:
+    """Collects for all learners of one attempt; one process at a time.
+
+    ``folder`` is the training folder, ``spec`` the LearnerSpec in its ``training.json``. ``clock``
+    gives epoch seconds, ``monotonic`` seconds that never jump.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        attempt: int,
+        spec: Mapping[str, Any],
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._attempt_dir = folder / "attempts" / str(attempt)
+        self._spec = spec
+        self._clock = clock
+        self._monotonic = monotonic
+        self._places = Places.of(folder, spec)
+        self._state_path = self._attempt_dir / "collector.json"
+        self._learners = range(1, int(spec.get("learners", 1)) + 1)
+        self._watcher = Watcher.open()
+        self._reported: set[tuple[str, str]] = set()
+        self._changed = True
+        self._next_checkpoint = 0.0
+        self._next_look = 0.0
+
+        saved = _sound(files.read_json(self._state_path))
+        before = _sound(files.read_json(folder / "attempts" / str(attempt - 1) / "collector.json"))
+        stamps = (before or {}).get("stamps", {})
+        self._line_stamps = Stamps(int(stamps.get("lines", 0)))
+        self._record_stamps = Stamps(int(stamps.get("records", 0)))
+        self._open_outputs(saved)
+        self._open_logs(saved, before)
+        self._tree: EventTree | None = None
+        self._extractor = self._make_extractor(saved, before)
+
+    # One round
+
+    def collect_once(self, *, final: bool = False) -> bool:
+        """Read what is new and write what follows from it; whether more can be read at once."""
+        self._notice()
+        if not self._flush():
+            return False
+        now = int(self._clock() * 1000)
+        more = False
+        for index in self._indexes:
+            more |= index.collect(now, final=final)
+        more |= self._collect_user_logs(now, final=final)
+        if self._extractor is not None:
+            records, behind = self._extractor.collect(final=final)
+            more |= behind
+            self._write(records, int(self._clock() * 1000))
+        self._changed |= more
+        self._checkpoint()
+        return more
+
+    def finish(self) -> bool:
+        """Read everything to its end, an open last line and step included.
+
+        Returns False where a full disk did not take all of it for ten seconds.
+        """
+        deadline = self._monotonic() + _FULL_DISK_SECONDS
+        if self._tree is not None:
+            self._tree.look(everything=True)
+        self._next_look = 0.0
+        while self.collect_once() and self._monotonic() < deadline + 600:
+            continue
+        while self.collect_once(final=True):
+            continue
+        while not self._flush() or not self._checkpoint(finished=True):
+            if self._monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def run(self, stop: int | Callable[[], bool] | None = None) -> int:
+        """Collect until SIGTERM, or until ``stop`` says so; then ``finish``.
+
+        ``stop`` is a descriptor that becomes readable, or a function asked once a second. Returns
+        the exit code for the process: 0, or 75 (try again) where the disk is full to the end. Call
+        it in the main thread of a process of its own.
+        """
+        waker, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        stopping = False
+
+        def ask_to_stop(_number: int, _frame: Any) -> None:
+            nonlocal stopping
+            stopping = True
+            os.write(wake, b".")
+
+        signal.signal(signal.SIGTERM, ask_to_stop)
+        poll = select.poll()
+        for descriptor in self._descriptors(waker, stop):
+            poll.register(descriptor, select.POLLIN)
+        while not stopping:
+            started = self._monotonic()
+            if not self.collect_once():
+                ready = poll.poll(self._pause() * 1000)
+                stopping |= any(descriptor == stop for descriptor, _ in ready)
+                rest = _ROUND_SECONDS - (self._monotonic() - started)
+                if rest > 0 and not stopping:
+                    time.sleep(rest)
+            stopping |= callable(stop) and stop()
+        return 0 if self.finish() else 75
+
+    def close(self) -> None:
+        """Give all descriptors back, writing nothing."""
+        for index in self._indexes:
+            index.close()
+        for log in self._user_logs.values():
+            log.close()
+        for output in self._outputs.values():
+            output.close()
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def _descriptors(self, waker: int, stop: int | Callable[[], bool] | None) -> Iterator[int]:
+        yield waker
+        if isinstance(stop, int):
+            yield stop
+        if self._watcher is not None:
+            yield self._watcher.fileno()
+
+    def _pause(self) -> float:
+        """Return how long to wait for inotify: a look by time is due every second."""
+        due = self._extractor.due_in() if self._extractor is not None else None
+        return _LOOK_SECONDS if due is None else min(_LOOK_SECONDS, due + 0.001)
+
+    def _notice(self) -> None:
+        changes = self._watcher.read() if self._watcher is not None else []
+        if changes:
+            self._changed = True
+        for index in self._indexes:
+            self._watch(index.log)
+        if self._tree is not None:
+            self._tree.notice(changes)
+            self._tree.look()
+
+    def _watch(self, path: Path) -> None:
+        if self._watcher is not None and not self._watcher.watches(path):
+            self._watcher.add(path, IN_MODIFY)
+
+    # Set-up
+
+    def _open_outputs(self, saved: Mapping[str, Any] | None) -> None:
+        self._outputs: dict[int, Outputs] = {}
+        by_learner = (saved or {}).get("outputs", {})
+        for learner in self._learners:
+            directory = self._attempt_dir / f"learner-{learner}"
+            output = Outputs(directory, self._spec["training_id"], by_learner.get(str(learner)))
+            self._outputs[learner] = output
+            self._record_stamps.last = max(self._record_stamps.last, output.last_time)
+
+    def _open_logs(
+        self, saved: Mapping[str, Any] | None, before: Mapping[str, Any] | None
+    ) -> None:
+        self._indexes: list[LineIndex] = []
+        for learner in self._learners:
+            directory = self._attempt_dir / f"learner-{learner}"
+            log = directory / LOG_NAMES[0]
+            self._indexes.append(LineIndex(log, directory / "lines.idx", self._line_stamps))
+        self._user_logs: dict[Path, UserLog] = {}
+        self._user_files = TextFiles(
+            self._places.logs, LOG_NAMES, len(self._learners), self._attempt_dir.parent
+        )
+        self._saved_user_logs = (saved or {}).get("user_logs", {})
+        self._user_logs_before = (before or {}).get("user_logs", {})
+
+    def _make_extractor(
+        self, saved: Mapping[str, Any] | None, before: Mapping[str, Any] | None
+    ) -> Extractor | None:
+        metrics = self._spec.get("metrics") or {}
+        kind = metrics.get("kind")
+        written = [record for output in self._outputs.values() for record in output.after_saved]
+        if saved is not None and any(output.lost for output in self._outputs.values()):
+            saved = None
+        state = (saved or {}).get("extractor") or _inherited(before)
+        extra = self._places.expand(metrics.get("in") or "", self._spec)
+        if kind == "tensorboard":
+            self._tree = EventTree(
+                self._places.event_roots(self._spec, extra=extra), self._watcher, self._monotonic
+            )
+            return TensorBoardExtractor(
+                self._tree,
+                learners=len(self._learners),
+                state=state,
+                written=written,
+                report=self._report,
+                monotonic=self._monotonic,
+            )
+        return None
+
+    # Parts of a round
+
+    def _collect_user_logs(self, now: int, *, final: bool) -> bool:
+        if self._monotonic() >= self._next_look or final:
+            self._next_look = self._monotonic() + _LOOK_SECONDS
+            for found in self._user_files.look():
+                if found.path not in self._user_logs:
+                    self._open_user_log(found)
+        more = False
+        for log in self._user_logs.values():
+            more |= log.collect(now, final=final)
+        return more
+
+    def _open_user_log(self, found: Input) -> None:
+        key = str(found.path)
+        self._user_logs[found.path] = UserLog(
+            found,
+            self._attempt_dir / f"learner-{found.learner}",
+            self._line_stamps,
+            saved=self._saved_user_logs.get(key),
+            before=self._user_logs_before.get(key),
+        )
+        self._watch(found.path)
+
+    def _write(self, records: Iterable[Record], now: int) -> None:
+        by_learner: dict[int, list[Record]] = {}
+        for record in records:
+            by_learner.setdefault(record.learner, []).append(record)
+        for learner, found in by_learner.items():
+            self._outputs[learner].add(found, now, self._record_stamps)
+            self._outputs[learner].flush()
+            self._changed = True
+
+    def _flush(self) -> bool:
+        done = [output.flush() for output in self._outputs.values()]
+        return all(done)
+
+    def _checkpoint(self, *, finished: bool = False) -> bool:
+        """Write down how far we are, at most once a second; whether that succeeded."""
+        started = self._monotonic()
+        if not finished and (not self._changed or started < self._next_checkpoint):
+            return True
+        if not self._flush():
+            return False
+        state: dict[str, Any] = {
+            "format": FORMAT,
+            "finished": finished,
+            "stamps": {"lines": self._line_stamps.last, "records": self._record_stamps.last},
+            "outputs": {str(n): output.state() for n, output in self._outputs.items()},
+            "user_logs": {str(path): log.state() for path, log in self._user_logs.items()},
+            "extractor": self._extractor.state() if self._extractor is not None else None,
+        }
+        try:
+            files.write_json(self._state_path, state)
+        except OSError:
+            return False
+        finally:
+            took = self._monotonic() - started
+            self._next_checkpoint = started + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * took)
+        self._changed = False
+        return True
+
+    def _report(self, path: str, text: str) -> None:
+        """Tell people, once, what could not be read (``reports.jsonl`` beside the checkpoint)."""
+        reports = self._attempt_dir / "reports.jsonl"
+        if not self._reported:
+            known = files.read_lines(reports)[0]
+            self._reported = {(item.get("path", ""), item.get("text", "")) for item in known}
+        if (path, text) in self._reported or len(self._reported) >= _MAX_REPORTS:
+            return
+        self._reported.add((path, text))
+        try:
+            files.append_line(
+                reports, {"time": int(self._clock() * 1000), "path": path, "text": text}
+            )
+        except OSError:
+            return
+
+
+def _sound(state: Any) -> Mapping[str, Any] | None:
+    return state if isinstance(state, dict) and state.get("format") == FORMAT else None
+
+
+def _inherited(before: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return where the attempt before stopped reading: files outlive attempts in ``job``."""
+    state = (before or {}).get("extractor") or {}
+    groups = {path: dict(group) for path, group in state.get("groups", {}).items()}
+    for group in groups.values():
+        group.pop("open", None)
+    return {**state, "groups": groups}

@@ -1,0 +1,161 @@
+"""Where the learner's inputs lie: ``LOG_DIR``, the working directory, ``RESULT_DIR``, ``in``.
+
+These are paths of the machine, also where user code sees them as ``/job`` or ``/mnt/results``
+(FfDL contract §5.1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .eventdirs import SUB_RUN, Root
+
+LOG_NAMES = ("training-log.txt", "user_log.txt")
+EMETRICS_NAMES = ("evaluation-metrics.txt",)
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_NO_USER_CODE = frozenset({".git", ".ipynb_checkpoints", "__pycache__", "node_modules"})
+
+
+@dataclass(frozen=True)
+class Input:
+    """A text file that an extractor follows. ``subid`` is its sub-run, "" for the main one."""
+
+    path: Path
+    subid: str
+    learner: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """Directories of one training, as the collector reaches them."""
+
+    folder: Path
+    logs: Path
+    working: Path
+    results: Path
+    data: Path | None
+
+    @classmethod
+    def of(cls, folder: Path, spec: Mapping[str, Any]) -> Places:
+        """Return the places of the training in ``folder``."""
+        bucket = (spec.get("results") or {}).get("dir")
+        data = (spec.get("data") or {}).get("dir")
+        return cls(
+            folder,
+            folder / "job" / "logs",
+            folder / "job" / "model-code",
+            Path(bucket) / folder.name if bucket else folder / "results",
+            Path(data) if data else None,
+        )
+
+    def expand(self, text: str, spec: Mapping[str, Any]) -> Path | None:
+        """Return the path that ``in`` of the manifest means, None where it has none."""
+        if not text:
+            return None
+        variables = {
+            "LOG_DIR": self.logs,
+            "MODEL_DIR": self.working,
+            "RESULT_DIR": self.results,
+            "JOB_STATE_DIR": self.folder / "job",
+            "TRAINING_ID": self.folder.name,
+            "DATA_DIR": self.data,
+        }
+
+        def value(match: re.Match[str]) -> str:
+            found = variables.get(match[1] or match[2])
+            return match[0] if found is None else str(found)
+
+        expanded = _VARIABLE.sub(value, text)
+        for literal, place in self._literals(spec):
+            if expanded == literal or expanded.startswith(f"{literal}/"):
+                return Path(f"{place}{expanded[len(literal) :]}")
+        return self.working / expanded
+
+    def _literals(self, spec: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+        yield "/job", self.folder / "job"
+        bucket = (spec.get("results") or {}).get("bucket")
+        if bucket:
+            yield f"/mnt/results/{bucket}/{self.folder.name}", self.results
+            yield f"/mnt/results/{bucket}", self.results.parent
+        bucket = (spec.get("data") or {}).get("bucket")
+        if bucket and self.data is not None:
+            yield f"/mnt/data/{bucket}", self.data
+
+    def event_roots(self, spec: Mapping[str, Any], *, extra: Path | None) -> list[Root]:
+        """Return the trees in which event files count (contract §5.1, §6.3)."""
+        roots = [Root(self.logs, "logs", follow_links=True)]
+        if extra is not None:
+            roots.append(Root(extra, self._label(extra), follow_links=True))
+        if spec.get("notebook"):
+            # What a training leaves in its working directory is kept as results/workdir.
+            results = Root(
+                self.results, "results", skip=frozenset({"workdir"}), copies_of=self.logs
+            )
+            roots += [results, Root(self.working, "", skip=_NO_USER_CODE)]
+        return roots
+
+    def _label(self, extra: Path) -> str:
+        for base, label in ((self.folder / "job", ""), (self.results, "results")):
+            if extra.is_relative_to(base):
+                relative = extra.relative_to(base).as_posix()
+                return f"{label}/{relative}".strip("/").removesuffix("/.")
+        return extra.name
+
+
+class TextFiles:
+    """The files called ``names`` in ``directory`` and one level below, our own links left out."""
+
+    def __init__(self, directory: Path, names: tuple[str, ...], learners: int, ours: Path) -> None:
+        self._directory = directory
+        self._names = names
+        self._learners = learners
+        self._ours = os.path.realpath(ours) + os.sep
+        self._modified: dict[str, int] = {}
+        self._found: dict[Path, Input] = {}
+
+    def look(self) -> list[Input]:
+        """Return the files there are, in order of their paths; unchanged directories are cheap."""
+        if _changed(str(self._directory), self._modified):
+            self._find(self._directory, "")
+            for entry in _directories(self._directory):
+                self._modified.setdefault(f"{self._directory}/{entry}", -1)
+        for path in list(self._modified):
+            if path != str(self._directory) and _changed(path, self._modified):
+                self._find(Path(path), os.path.basename(path))
+        return [self._found[path] for path in sorted(self._found)]
+
+    def _find(self, directory: Path, subid: str) -> None:
+        for name in self._names:
+            path = directory / name
+            if path not in self._found and path.is_file():
+                # In ``LOG_DIR`` the logs that we write are links into ``attempts``.
+                if os.path.realpath(path).startswith(self._ours):
+                    continue
+                match = SUB_RUN.fullmatch(subid)
+                number = int(match[1]) if match is not None and match[1] else 1
+                learner = number if 1 <= number <= self._learners else 1
+                self._found[path] = Input(path, subid, learner)
+
+
+def _changed(path: str, modified: dict[str, int]) -> bool:
+    try:
+        now = os.stat(path).st_mtime_ns
+    except OSError:
+        return False
+    if modified.get(path) == now:
+        return False
+    modified[path] = now
+    return True
+
+
+def _directories(directory: Path) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
