@@ -204,9 +204,7 @@ class Collector:
             self._outputs[learner] = output
             self._record_stamps.last = max(self._record_stamps.last, output.last_time)
 
-    def _open_logs(
-        self, saved: Mapping[str, Any] | None, before: Mapping[str, Any] | None
-    ) -> None:
+    def _open_logs(self, saved: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> None:
         self._indexes: list[LineIndex] = []
         for learner in self._learners:
             directory = self._attempt_dir / f"learner-{learner}"

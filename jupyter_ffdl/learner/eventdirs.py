@@ -5,7 +5,7 @@ is new or has changed, never by the clock; where inotify is missing or its watch
 ``stat`` per directory tells, the less often the longer it takes.
 """
 
-# ruff: noqa: PTH  (thousands of entries: os.scandir and plain strings)
+# ruff: noqa: PTH116, PTH119, PTH120  (thousands of entries: os.scandir and plain strings)
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ These are paths of the machine, also where user code sees them as ``/job`` or ``
 (FfDL contract §5.1).
 """
 
+# ruff: noqa: PTH116, PTH119  (looked at every second: plain strings)
+
 from __future__ import annotations
 
 import os

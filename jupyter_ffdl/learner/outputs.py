@@ -105,7 +105,7 @@ class Outputs:
         self._resume({} if saved is None or self.lost else saved)
 
     def add(self, records: Iterable[Record], now: int, stamps: Stamps) -> None:
-        """Number, stamp and buffer ``records``."""
+        """Give ``records`` numbers and times, and buffer them."""
         table = self._table
         before = len(table.series)
         for record in records:
@@ -163,7 +163,7 @@ class Outputs:
         there = self._rows.read_from(rows * ROW.size)
         if not packed.startswith(there):
             # Cut where it is wrong, not before: a reader may be looking at the rest.
-            right = len(os.path.commonprefix([packed, there])) // ROW.size * ROW.size
+            right = _rows_in_common(packed, there)
             self._rows.truncate(rows * ROW.size + right)
             there = there[:right]
         self._rows.add(packed[len(there) :])
@@ -181,3 +181,11 @@ class Outputs:
     def _add_series(self, lines: Iterable[Mapping[str, Any]]) -> None:
         for line in lines:
             self._series_file.add(json.dumps(line).encode() + b"\n")
+
+
+def _rows_in_common(right: bytes, there: bytes) -> int:
+    """Return the bytes of the whole rows that both begin with."""
+    size = 0
+    while right[size : size + ROW.size] == there[size : size + ROW.size] and size < len(there):
+        size += ROW.size
+    return min(size, len(there), len(right)) // ROW.size * ROW.size

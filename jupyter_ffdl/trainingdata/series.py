@@ -8,6 +8,7 @@ from ``evaluation-metrics.txt``; row numbers stay the same, since both come from
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Series:
         marks: list[list[Any]] = []
         for index in np.flatnonzero(~np.isfinite(self.value)).tolist():
             number = value[index]
-            marks.append([index, "nan" if number != number else "inf" if number > 0 else "-inf"])
+            marks.append([index, "nan" if math.isnan(number) else "inf" if number > 0 else "-inf"])
             value[index] = None
         series: dict[str, Any] = {
             "learner": self.learner,

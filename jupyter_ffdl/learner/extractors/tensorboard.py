@@ -109,7 +109,7 @@ class TensorBoardExtractor:
         now = self._monotonic()
         for group in self._groups.values():
             if group.open_step is not None and (group.due <= now or (final and not more)):
-                self._close_step(group)
+                self._close_step(group, group.open_step)
         found, self._found = self._found, []
         found.sort(key=lambda item: item[0])
         return [record for _, record in found], more
@@ -171,25 +171,25 @@ class TensorBoardExtractor:
         payloads = file.read(READ_BYTES)
         if file.bad and not was_bad:
             self._report(path, f"Not read further: {file.bad}")
-        group = self._group(directory) if payloads else None
-        parse = event_class().FromString if payloads else None
+        self._tree.read(path, file.size)
+        if not payloads:
+            return False
+        group = self._group(directory)
+        parse = event_class().FromString
         for payload in payloads:
             try:
-                event = parse(payload)  # type: ignore[misc]
+                event = parse(payload)
             except Exception:  # noqa: BLE001  (protobuf's DecodeError, without importing protobuf)
                 file.skipped += 1
                 continue
             if event.HasField("summary"):
-                assert group is not None
                 for tag, text in scalars(event, group.plugins):
                     self._add(group, event.step, event.wall_time, tag, text)
         if file.skipped > skipped == 0:
             self._report(path, "Damaged event records were skipped")
-        self._tree.read(path, file.size)
-        if payloads and file.behind:
+        if file.behind:
             self._tree.dirty.add(path)
-            return True
-        return False
+        return file.behind
 
     def _add(self, group: _Group, step: int, wall_time: float, tag: str, text: str) -> None:
         if self._written_left:
@@ -200,7 +200,7 @@ class TensorBoardExtractor:
                 return
         last = group.open_step
         if last is not None and (last.step != step or tag in last.values):
-            self._close_step(group)
+            self._close_step(group, last)
             last = None
         if last is None:
             group.open_step = _Step(step, wall_time, {tag: text})
@@ -208,9 +208,8 @@ class TensorBoardExtractor:
             last.values[tag] = text
         group.due = self._monotonic() + STEP_SECONDS
 
-    def _close_step(self, group: _Group) -> None:
-        done, group.open_step = group.open_step, None
-        assert done is not None
+    def _close_step(self, group: _Group, done: _Step) -> None:
+        group.open_step = None
         # A directory's own order stands even if its clock was set back.
         group.latest = max(group.latest, done.wall_time)
         record = Record(
