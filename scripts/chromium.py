@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -19,6 +21,14 @@ def find() -> str | None:
     """Return the path of a Chromium: the system's, else the newest one of Playwright's."""
     named = (shutil.which(name) for name in NAMES)
     return next((path for path in named if path), None) or _playwrights()
+
+
+def lend_node_to_playwright() -> None:
+    """Let Playwright run on our Node where its own cannot start, for want of libatomic."""
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    node = shutil.which("node", path=here)
+    if node and not ctypes.util.find_library("atomic"):
+        os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", node)
 
 
 def _playwrights() -> str | None:

@@ -164,6 +164,7 @@ def install_chromium(venv: Environment) -> None:
         apt_install("chromium", "fonts-liberation")
     if not chromium.find():
         say("installing Playwright's own Chromium")
+        chromium.lend_node_to_playwright()
         run(str(venv.python), "-m", "playwright", "install", "chromium")
 
 

@@ -27,6 +27,7 @@ def main() -> None:
     path = chromium.find()
     if path is None:
         sys.exit("screenshots: no Chromium here: `make screenshots` installs one")
+    chromium.lend_node_to_playwright()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = Lab(Path(folder))

@@ -37,6 +37,7 @@ def pytest_runtest_makereport(item: pytest.Item):
 def browser() -> Iterator[Browser]:
     path = chromium_finder.find()
     assert path, "no Chromium here: `make test` installs one"
+    chromium_finder.lend_node_to_playwright()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
