@@ -208,7 +208,7 @@ def _crashed(seen: Observation) -> Verdict | None:
         if "bad_alloc" in last:
             remedy = sizes.ask_for_more(seen.memory_limit_bytes)
             sentence = f"Out of memory{at}: {last}"
-            return Verdict("C201", "out_of_memory", sentence, place, remedy=remedy)
+            return Verdict("C201", "memory_error", sentence, place, remedy=remedy)
         words = f"{words}: {last}" if last else words
     if name == "SIGBUS" and seen.disk_full:
         words, advice = "the disk is full", _ROOM.text

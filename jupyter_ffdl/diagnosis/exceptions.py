@@ -97,7 +97,7 @@ def _memory(failure: Failure, _: re.Match[str] | None, seen: Observation) -> Mea
     remedy = ask_for_more(seen.memory_limit_bytes) or Remedy(
         "Load less at once, or take a machine with more memory"
     )
-    return Meaning("out_of_memory", "Out of memory", failure.message, remedy)
+    return Meaning("memory_error", "Out of memory", failure.message, remedy)
 
 
 def _missing_module(failure: Failure, match: re.Match[str] | None, seen: Observation) -> Meaning:

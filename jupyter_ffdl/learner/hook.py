@@ -26,8 +26,8 @@ read this file would complain into the user's log. Below 3.7 it does nothing.
 # Whatever fails here must not show:
 # ruff: noqa: BLE001, S110, S112
 # contextlib and pathlib would cost more than all the rest, and other imports wait for a failure:
-# ruff: noqa: SIM105, PLC0415, PTH100, PTH102, PTH103, PTH104, PTH108, PTH109, PTH110, PTH112
-# ruff: noqa: PTH117, PTH118, PTH120
+# ruff: noqa: SIM105, PLC0415, PTH100, PTH102, PTH103, PTH108, PTH109, PTH110, PTH112
+# ruff: noqa: PTH117, PTH118
 # Syntax of all Pythons:
 # ruff: noqa: UP004, UP031, UP036
 # Where other people's code keeps what we need:
@@ -76,10 +76,11 @@ class _Process(object):
     folder = ""
     here = ""
     model_dir = ""
+    first_pid = 0
     pid = 0
     descriptor = -1
-    recorded = None  # type: int | None
-    busy = False
+    recorded = None  # type: BaseException | None
+    busy = set()  # type: set[int]  # noqa: RUF012
 
 
 # --- Records of exceptions ---------------------------------------------------------------------
@@ -88,16 +89,22 @@ class _Process(object):
 def record(kind, error, traceback):
     # type: (str, BaseException, Any) -> None
     """Write down an exception that nobody caught; ``kind`` is main, thread or child."""
-    if _Process.busy or _Process.recorded == id(error):
+    import _thread
+
+    thread = _thread.get_ident()
+    if thread in _Process.busy or error is _Process.recorded:
         return
-    _Process.busy = True
+    _Process.busy.add(thread)
     try:
-        _Process.recorded = id(error)
+        if kind == "main":
+            _Process.recorded = error
+            if os.getpid() != _Process.first_pid:
+                kind = "child"  # forked: the main program may go on
         _write_record(kind, error, traceback)
     except BaseException:
         pass
     finally:
-        _Process.busy = False
+        _Process.busy.discard(thread)
 
 
 def _write_record(kind, error, traceback):
@@ -143,7 +150,7 @@ def _write_record(kind, error, traceback):
         os.write(descriptor, text)
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
+    os.replace(temporary, path)
 
 
 def _walk(traceback):
@@ -262,12 +269,20 @@ def _chain(error):
         seen.add(id(before))
         links.append(_link(relation, before))
         at = before
-    members = getattr(error, "exceptions", None)
-    if isinstance(members, tuple):
-        links.extend(
-            _link("group", member) for member in members[:10] if isinstance(member, BaseException)
-        )
+    links.extend(_link("group", member) for member in _members(error)[:10])
     return links
+
+
+def _members(error):
+    # type: (Any) -> list[BaseException]
+    """Return the leaves of an exception group, which Pythons before 3.11 have from a package."""
+    members = getattr(error, "exceptions", None)
+    leaves = []  # type: list[BaseException]
+    if isinstance(members, tuple):
+        for member in members:
+            if isinstance(member, BaseException):
+                leaves.extend(_members(member) or [member])
+    return leaves
 
 
 def _link(relation, error):
@@ -387,13 +402,18 @@ def _watch_main():
 
     def excepthook(kind, error, traceback):
         # type: (type[BaseException], BaseException, Any) -> None
-        if getattr(sys, "last_value", None) is error:
+        if error is _last_error():
             record("main", error, traceback)
         before(kind, error, traceback)
 
     if before is sys.__excepthook__:
         sys.__excepthook__ = excepthook
     sys.excepthook = excepthook
+
+
+def _last_error():
+    # type: () -> Any
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
 
 
 def _watch_threads(threading):
@@ -529,7 +549,7 @@ def _mark():
         # ignored instead of fatal.
         _signal.signal(_signal.SIGUSR1, _signal.SIG_IGN)
     faulthandler.register(_signal.SIGUSR1, file=descriptor, all_threads=True, chain=False)
-    os.rename(temporary, os.path.join(folder, str(pid)))
+    os.replace(temporary, os.path.join(folder, str(pid)))
     before = _Process.descriptor
     _Process.pid, _Process.descriptor = pid, descriptor
     if before >= 0:
@@ -547,7 +567,6 @@ def _unmark():
 
 def _mark_child():
     # type: () -> None
-    _Process.recorded = None
     try:
         _mark()
     except Exception:
@@ -565,9 +584,9 @@ def _catch_faults():
 
 def _at_exit():
     # type: () -> None
-    error = getattr(sys, "last_value", None)
+    error = _last_error()
     if isinstance(error, BaseException) and not isinstance(error, SystemExit):
-        record("main", error, getattr(sys, "last_traceback", None) or error.__traceback__)
+        record("main", error, error.__traceback__)
     _unmark()
 
 
@@ -710,6 +729,7 @@ def install(folder):
     import atexit
 
     _Process.folder = folder
+    _Process.first_pid = os.getpid()
     _Process.model_dir = os.environ.get("MODEL_DIR", "")
     steps = [_watch_main, _prepare, _catch_faults, _mark]
     for step in steps:
