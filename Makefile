@@ -37,7 +37,8 @@ demo:
 
 lab:
 	@$(PREPARE)
-	$(BIN)/jupyter lab $(ROOT_FLAG) examples/notebooks/quickstart.ipynb
+	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir=examples \
+	  --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb
 
 # Tests marked `alone` (timing, memory, browser) run after the others, one by one.
 test:
