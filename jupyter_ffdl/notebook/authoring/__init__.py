@@ -1,0 +1,1 @@
+"""From a cell, a file or a manifest to what is submitted."""
