@@ -18,7 +18,7 @@ def place(directory: Path) -> None:
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     shutil.copy2(hook.__file__, directory / "sitecustomize.py")
-    compiled = Path(hook.__spec__.cached or "") if hook.__spec__ else Path()
+    compiled = Path(hook.__spec__.cached or "")
     if compiled.is_file():
         cache = directory / "__pycache__"
         cache.mkdir(mode=0o700, exist_ok=True)
