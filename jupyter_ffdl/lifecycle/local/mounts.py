@@ -168,11 +168,15 @@ def _unshare() -> None:
     _check(_libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNS), "unshare", "user namespace")
     # The same ids inside, so that nothing but the mounts changes for the command.
     for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{uid} {uid} 1"),
-        ("gid_map", f"{gid} {gid} 1"),
+        ("setgroups", b"deny"),
+        ("uid_map", b"%d %d 1" % (uid, uid)),
+        ("gid_map", b"%d %d 1" % (gid, gid)),
     ):
-        Path(f"/proc/self/{name}").write_text(text, encoding="ascii")
+        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text)
+        finally:
+            os.close(descriptor)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
