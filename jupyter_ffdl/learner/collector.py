@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import files
-from ..trainingdata.record import Record
-from ..watch import IN_MODIFY, Watcher
+from jupyter_ffdl import files
+from jupyter_ffdl.trainingdata.record import Record
+from jupyter_ffdl.watch import IN_MODIFY, Watcher
+
 from .eventdirs import EventTree
+from .extractors.emetrics import EmetricsExtractor
+from .extractors.regex import RegexExtractor
 from .extractors.tensorboard import TensorBoardExtractor
 from .lineindex import LineIndex
-from .logdir import LOG_NAMES, Input, Places, TextFiles
+from .logdir import EMETRICS_NAMES, LOG_NAMES, Input, Places, TextFiles, text_inputs
 from .outputs import Outputs, Stamps
 from .userlogs import UserLog
 
@@ -226,7 +229,7 @@ class Collector:
         if saved is not None and any(output.lost for output in self._outputs.values()):
             saved = None
         state = (saved or {}).get("extractor") or _inherited(before)
-        extra = self._places.expand(metrics.get("in") or "", self._spec)
+        extra = self._places.expand(metrics.get("in") or "")
         if kind == "tensorboard":
             self._tree = EventTree(
                 self._places.event_roots(self._spec, extra=extra), self._watcher, self._monotonic
@@ -239,7 +242,33 @@ class Collector:
                 report=self._report,
                 monotonic=self._monotonic,
             )
+        if kind == "regex":
+            return RegexExtractor(
+                metrics,
+                lambda: self._regex_inputs(extra),
+                state=state,
+                written=written,
+                report=self._report,
+            )
+        if kind == "emetrics":
+            names = TextFiles(
+                self._places.logs, EMETRICS_NAMES, len(self._learners), self._attempt_dir.parent
+            )
+            return EmetricsExtractor(
+                lambda: [*names.look(), *text_inputs(extra, EMETRICS_NAMES)],
+                state=state,
+                written=written,
+                report=self._report,
+            )
         return None
+
+    def _regex_inputs(self, extra: Path | None) -> list[Input]:
+        own = [
+            Input(index.log, f"learner-{learner}" if learner > 1 else "", learner)
+            for learner, index in zip(self._learners, self._indexes, strict=True)
+        ]
+        copies = [log.copy for log in self._user_logs.values()]
+        return [*own, *copies, *text_inputs(extra, LOG_NAMES)]
 
     # Parts of a round
 

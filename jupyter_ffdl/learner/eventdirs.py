@@ -5,8 +5,6 @@ is new or has changed, never by the clock; where inotify is missing or its watch
 ``stat`` per directory tells, the less often the longer it takes.
 """
 
-# ruff: noqa: PTH116, PTH119, PTH120  (thousands of entries: os.scandir and plain strings)
-
 from __future__ import annotations
 
 import os
@@ -16,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..watch import ENTRIES as NEW_ENTRY
-from ..watch import IN_ISDIR, IN_MODIFY, IN_ONLYDIR, IN_Q_OVERFLOW, Change, Watcher
+from jupyter_ffdl.watch import ENTRIES as NEW_ENTRY
+from jupyter_ffdl.watch import IN_ISDIR, IN_MODIFY, IN_ONLYDIR, IN_Q_OVERFLOW, Change, Watcher
 
 EVENT_FILE = "tfevents"
 SUB_RUN = re.compile(r"\d+|learner-(\d+)")
@@ -39,7 +37,8 @@ class Root:
     ``label`` begins the names of its event directories ("logs/tb/train"). ``follow_links``: also
     through symbolic links; a working directory is full of links to what the user keeps elsewhere.
     ``skip``: names directly below that are not looked into. ``copies_of``: a tree whose files are
-    copied to ``<path>/learner-N`` when a training ends (contract §5.2) and must not count twice.
+    copied to ``path`` and ``path/learner-N`` when a training ends (contract §5.2, §5.4); they must
+    not count twice.
     """
 
     path: Path
@@ -203,9 +202,11 @@ class EventTree:
     @staticmethod
     def _is_copy(directory: Directory, name: str) -> bool:
         original = directory.root.copies_of
-        if original is None or not directory.sub_run.startswith("learner-"):
+        if original is None:
             return False
-        return original.joinpath(*directory.parts[1:], name).exists()
+        of_learner = directory.sub_run.startswith("learner-")
+        parts = directory.parts[1:] if of_learner else directory.parts
+        return original.joinpath(*parts, name).exists()
 
 
 def _size(path: str) -> int:

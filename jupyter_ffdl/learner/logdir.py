@@ -4,18 +4,19 @@ These are paths of the machine, also where user code sees them as ``/job`` or ``
 (FfDL contract §5.1).
 """
 
-# ruff: noqa: PTH116, PTH119  (looked at every second: plain strings)
-
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jupyter_ffdl.folder import TrainingFolder
+
 from .eventdirs import SUB_RUN, Root
+from .places import directories, places
 
 LOG_NAMES = ("training-log.txt", "user_log.txt")
 EMETRICS_NAMES = ("evaluation-metrics.txt",)
@@ -40,22 +41,21 @@ class Places:
     logs: Path
     working: Path
     results: Path
-    data: Path | None
+    data: tuple[Path, ...]
+    mounts: tuple[tuple[str, Path], ...]
+    """What literal paths mean: (``/job/…`` or ``/mnt/…``, the directory)."""
 
     @classmethod
     def of(cls, folder: Path, spec: Mapping[str, Any]) -> Places:
         """Return the places of the training in ``folder``."""
-        bucket = (spec.get("results") or {}).get("dir")
-        data = (spec.get("data") or {}).get("dir")
-        return cls(
-            folder,
-            folder / "job" / "logs",
-            folder / "job" / "model-code",
-            Path(bucket) / folder.name if bucket else folder / "results",
-            Path(data) if data else None,
-        )
+        paths = TrainingFolder(folder)
+        real = directories(paths, spec)
+        seen = places(paths, {**spec, "literal_paths": True})
+        # The longest first: /mnt/results/<bucket>/<id> before its parent.
+        mounts = sorted((seen.mounts or {}).items(), reverse=True)
+        return cls(folder, paths.logs, paths.model_code, real.results, real.data, tuple(mounts))
 
-    def expand(self, text: str, spec: Mapping[str, Any]) -> Path | None:
+    def expand(self, text: str) -> Path | None:
         """Return the path that ``in`` of the manifest means, None where it has none."""
         if not text:
             return None
@@ -65,7 +65,8 @@ class Places:
             "RESULT_DIR": self.results,
             "JOB_STATE_DIR": self.folder / "job",
             "TRAINING_ID": self.folder.name,
-            "DATA_DIR": self.data,
+            "DATA_DIR": self.data[0],
+            **{f"DATA_DIR_{n}": path for n, path in enumerate(self.data[1:], start=2)},
         }
 
         def value(match: re.Match[str]) -> str:
@@ -73,20 +74,10 @@ class Places:
             return match[0] if found is None else str(found)
 
         expanded = _VARIABLE.sub(value, text)
-        for literal, place in self._literals(spec):
+        for literal, place in self.mounts:
             if expanded == literal or expanded.startswith(f"{literal}/"):
                 return Path(f"{place}{expanded[len(literal) :]}")
         return self.working / expanded
-
-    def _literals(self, spec: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-        yield "/job", self.folder / "job"
-        bucket = (spec.get("results") or {}).get("bucket")
-        if bucket:
-            yield f"/mnt/results/{bucket}/{self.folder.name}", self.results
-            yield f"/mnt/results/{bucket}", self.results.parent
-        bucket = (spec.get("data") or {}).get("bucket")
-        if bucket and self.data is not None:
-            yield f"/mnt/data/{bucket}", self.data
 
     def event_roots(self, spec: Mapping[str, Any], *, extra: Path | None) -> list[Root]:
         """Return the trees in which event files count (contract §5.1, §6.3)."""
@@ -161,3 +152,12 @@ def _directories(directory: Path) -> list[str]:
             return [entry.name for entry in entries if entry.is_dir()]
     except OSError:
         return []
+
+
+def text_inputs(extra: Path | None, names: tuple[str, ...]) -> list[Input]:
+    """Return the files that ``in`` adds: itself, or in a directory those called ``names``."""
+    if extra is None:
+        return []
+    if extra.is_dir():
+        return [Input(extra / name, "", 1) for name in names if (extra / name).is_file()]
+    return [Input(extra, "", 1)] if extra.is_file() else []

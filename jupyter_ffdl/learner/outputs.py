@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..trainingdata.record import ROW, Record, SeriesTable, parse
+from jupyter_ffdl import files
+from jupyter_ffdl.trainingdata.record import ROW, Record, SeriesTable, parse
 
 _READ_BYTES = 1 << 20
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from jupyter_ffdl.errors import BadInput
+
 from .folding import fold
 from .logfile import Line, LogFile, Piece, read_bytes, tail_offset
 from .series import attempts_of, learners_of

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import files
+from jupyter_ffdl import files
+
 from .downsample import downsample
 from .record import ROW, SeriesTable
 from .records import read_records

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .crc32c import masked, masked_length
+from .follow import FileHead
 
 _HEADER = struct.Struct("<QI")
 _NOT_YET = bytes(_HEADER.size)
@@ -36,16 +37,27 @@ class EventFile:
     bad: str = ""
     size: int = -1
     skipped: int = 0
+    head: FileHead = field(default_factory=FileHead)
 
     def state(self) -> dict[str, Any]:
         """Return what a later process needs to read on."""
-        state: dict[str, Any] = {"offset": self.offset, "inode": self.inode}
+        state: dict[str, Any] = {
+            "offset": self.offset,
+            "inode": self.inode,
+            "head": [self.head.size, self.head.check],
+        }
         return {**state, "bad": self.bad} if self.bad else state
 
     @classmethod
     def from_state(cls, path: Path, state: dict[str, Any]) -> EventFile:
         """Read on where ``state`` ends."""
-        return cls(path, int(state["offset"]), int(state["inode"]), str(state.get("bad", "")))
+        return cls(
+            path,
+            int(state["offset"]),
+            int(state["inode"]),
+            str(state.get("bad", "")),
+            head=FileHead(*state["head"]),
+        )
 
     def read(self, limit: int = READ_BYTES) -> list[bytes]:
         """Return the payloads of the next whole records, from about ``limit`` bytes.
@@ -59,8 +71,9 @@ class EventFile:
             return []
         try:
             about = os.fstat(descriptor)
-            if about.st_ino != self.inode or about.st_size < self.offset:
-                self.offset, self.bad, self.inode = 0, "", about.st_ino
+            other = about.st_ino != self.inode or not self.head.fits(descriptor)
+            if other or about.st_size < self.offset:
+                self.offset, self.bad, self.inode, self.head = 0, "", about.st_ino, FileHead()
             self.size = about.st_size
             if self.bad or about.st_size == self.offset:
                 return []
@@ -108,5 +121,6 @@ class EventFile:
             else:
                 self.skipped += 1
             position = after
+        self.head.learn(self.offset, data[:position])
         self.offset += position
         return payloads

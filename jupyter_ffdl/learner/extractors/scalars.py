@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from ...trainingdata.record import number_text
+from jupyter_ffdl.trainingdata.record import number_text
 
 _PLUGIN = "scalars"
 _FLOAT, _DOUBLE, _HALF, _BFLOAT16 = 1, 2, 19, 14

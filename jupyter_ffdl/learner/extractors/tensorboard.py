@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...trainingdata.record import FLOAT, INT, Record, number_text, typed, utc_text
-from ..eventdirs import SUB_RUN, Directory, EventTree
+from jupyter_ffdl.learner.eventdirs import SUB_RUN, Directory, EventTree
+from jupyter_ffdl.trainingdata.record import FLOAT, INT, Record, number_text, typed, utc_text
+
 from .eventfile import READ_BYTES, EventFile
 from .scalars import event_class, scalars
 
