@@ -12,7 +12,6 @@ MASK = "****"
 # Words of a name, so that TOKENIZERS_PARALLELISM, MAX_TOKENS and KEYBOARD stay readable.
 _SECRET_WORDS = frozenset(
     {
-        "auth",
         "authorization",
         "cookie",
         "credential",
@@ -39,10 +38,10 @@ def looks_secret(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS) for word in words):
         return True
-    # WANDB_API_KEY and AWS_ACCESS_KEY_ID, but not KEY_DIM.
+    # WANDB_API_KEY and AWS_ACCESS_KEY_ID, but not KEY_DIM; BASIC_AUTH, but not auth_url.
     while words and (words[-1] == "id" or words[-1].isdigit()):
         words.pop()
-    return bool(words) and words[-1] in {"key", "keys"}
+    return bool(words) and words[-1] in {"auth", "key", "keys"}
 
 
 def mask_url(text: str) -> str:

@@ -168,7 +168,8 @@ class Section:
             if self.notes.full:
                 self.notes.left_out += 1
             else:
-                near = difflib.get_close_matches(key[:60], names, n=1)
+                near = [name for name in names if name == key.lower()]
+                near = near or difflib.get_close_matches(key[:60], names, n=1)
                 meant = f": did you mean '{near[0]}'?" if near else ""
                 self.warn(key, f"Unknown key '{shown(key)}' is ignored{meant}")
 
