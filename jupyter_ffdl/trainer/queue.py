@@ -120,9 +120,10 @@ def _too_much(demand: Demand, taken: Sequence[Demand], limits: Limits) -> str:
     if key in limits.gpu_types:
         used = sum(d.gpus for d in taken if type_key(d.gpu_type) == key)
         checks.append((f"GPUs of type {demand.gpu_type}", demand.gpus, used, limits.gpu_types[key]))
-    for noun, wanted, used, available in checks:
-        if wanted and available is not None and used + wanted > available:
-            return f"Waits for {wanted:g} {noun}: {max(available - used, 0):g} of {available:g} free"
+    for noun, wanted, in_use, available in checks:
+        if wanted and available is not None and in_use + wanted > available:
+            free = max(available - in_use, 0)
+            return f"Waits for {wanted:g} {noun}: {free:g} of {available:g} free"
     return ""
 
 

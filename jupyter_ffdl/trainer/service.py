@@ -25,6 +25,7 @@ from .. import __version__, files, live
 from ..errors import BadInput, Conflict, FfdlError
 from ..folder import TrainingFolder, now_ms
 from ..lifecycle.local import backend as local
+from ..lifecycle.local.gpus import Gpu
 from ..training import Status
 from ..watch import Watcher
 from . import queue, views
@@ -124,6 +125,7 @@ class Trainer(LoggingConfigurable):
         super().__init__(**kwargs)
         self._listeners: list[Listener] = []
         self._records: FolderRecords | None = None
+        self._gpus: list[Gpu] = []
         self._waits: dict[str, queue.Waiting] = {}
         self._purging = threading.Lock()
         self._retained = 0.0
@@ -145,6 +147,7 @@ class Trainer(LoggingConfigurable):
     def start(self) -> None:
         """Open the state directory and take over whatever nobody looks after."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._gpus = local.gpus(self.pretended_gpus)
         self._records = FolderRecords(self.root)
         files.write_json(self.root / "settings.json", self._settings())
         self.records.repair()
@@ -252,13 +255,13 @@ class Trainer(LoggingConfigurable):
 
     def _settings(self) -> dict[str, Any]:
         """What supervisors need to know while no server runs."""
-        gpus = local.gpus(self.pretended_gpus)
         return {
             "max_running": self.max_running,
             "gpu_limits": dict(self.gpu_limits),
             "min_free_bytes": self.min_free_bytes,
             "pretended_gpus": self.pretended_gpus,
-            "gpus": len(gpus),
+            "gpus": len(self._gpus),
+            "gpu_list": [gpu.to_json() for gpu in self._gpus],
             "cpus": os.cpu_count() or 1,
             "memory_bytes": local.machine_memory_bytes(),
         }
@@ -322,12 +325,8 @@ class Trainer(LoggingConfigurable):
         demand = queue.demand_of("", prepared.draft.demand)
         limits = queue.limits_of(self._settings())
         never = queue.never_fits(demand, limits)
-        running = [
-            queue.demand_of(folder.training_id, value)
-            for folder, value in live.trainings(self.root)
-            if not (folder.history() or [None])[-1:] == [None]
-        ]
-        _, waits = queue.decide([demand], running, limits, now_ms())
+        others = [queue.demand_of(f.training_id, value) for f, value in live.trainings(self.root)]
+        _, waits = queue.decide([demand], others, limits, now_ms())
         return {
             "can_start": not never,
             "problems": [{"error": never, "code": 400, "error_code": "C104"}] if never else [],
@@ -341,7 +340,7 @@ class Trainer(LoggingConfigurable):
             "halt_grace_seconds": self.halt_grace_seconds,
             "max_retries": self.max_retries,
             "default_gpus": self.default_gpus,
-            "machine_gpus": len(local.gpus(self.pretended_gpus)),
+            "machine_gpus": len(self._gpus),
             "min_free_bytes": self.min_free_bytes,
             "max_definition_bytes": self.max_definition_bytes,
             "state_dir": self.root,
@@ -478,7 +477,7 @@ class Trainer(LoggingConfigurable):
         """Return what works here, what is missing, and where each default comes from."""
         return {
             "version": __version__,
-            "backends": [local.capabilities(self.root, self.pretended_gpus)],
+            "backends": [local.capabilities(self.root, self._gpus)],
             "defaults": self._defaults(),
             "limits": {
                 "max_running": self.max_running,
@@ -493,7 +492,7 @@ class Trainer(LoggingConfigurable):
         set_by_user = json.loads(json.dumps(list(self.config.get("Trainer", {}))))
         gpus = self.default_gpus
         if gpus < 0:
-            gpus = min(1, len(local.gpus(self.pretended_gpus)))
+            gpus = min(1, len(self._gpus))
         return [
             {
                 "name": name,

@@ -154,7 +154,9 @@ def _spec(
         warnings.append(
             {"message": f"Runs with the server's own Python, {interpreter}", "field": "framework"}
         )
-    literal = () if notebook else manifests.mentions_literal_paths({"command": command, **zipped.texts})
+    literal: tuple[str, ...] = ()
+    if not notebook:
+        literal = manifests.mentions_literal_paths({"command": command, **zipped.texts})
     metrics = manifest.evaluation_metrics
     given = manifest.given
     data = manifest.inputs[0] if manifest.inputs else None
@@ -180,13 +182,15 @@ def _spec(
         "strip_prefix": zipped.strip_prefix,
         "notebook": notebook,
         "kernel_cwd": context.get("cwd") if notebook else None,
-        "shipped": sorted({entry.path for entry in zipped.entries}),
+        "shipped": sorted(entry.path for entry in zipped.entries),
         "metrics": metrics.to_json()
         if metrics is not None
         else {"kind": "tensorboard" if notebook else "logs", "in": "", "event_types": ["scalars"],
               "line_lookahead": 4, "groups": []},
         "literal_paths": bool(literal),
-        "data": _place(directory.data_dir(data) if data else (manifest.data or None), data and data.data),
+        "data": _place(directory.data_dir(data), data.data)
+        if data
+        else _place(_absolute(manifest.data, context), None),
         "more_data": [_place(directory.data_dir(s), s.data) for s in manifest.inputs[1:]],
         "results": _place(
             directory.results_base(output) if output and output.type == "host_mount" else None,
@@ -197,6 +201,21 @@ def _spec(
         "min_free_bytes": preferences["min_free_bytes"],
         "secrets": list(manifest.secrets),
     }
+
+
+def _absolute(path: str, context: Mapping[str, Any]) -> Path | None:
+    """Return the directory that ``data`` names, as seen from where it was submitted."""
+    if not path:
+        return None
+    found = Path(context.get("cwd") or "/") / Path(path).expanduser()
+    if not found.is_dir():
+        raise BadInput(
+            f"data names no directory: {found}",
+            code="C103",
+            field="data",
+            hint="Give the path of a directory on this machine",
+        )
+    return found
 
 
 def _place(path: Any, bucket: str | None) -> dict[str, Any]:

@@ -283,7 +283,8 @@ def changed_manifest(text: bytes, changes: Mapping[str, Any]) -> bytes:
         )
     if not changes:
         return text
-    from ruamel.yaml import YAML, YAMLError  # noqa: PLC0415  (only a re-run with changes needs it)
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415  (only a re-run with changes needs it)
 
     yaml = YAML()
     yaml.preserve_quotes = True

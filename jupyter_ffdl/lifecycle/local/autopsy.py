@@ -113,8 +113,8 @@ def _last_lines(tail: bytes) -> list[str]:
 
 def _beside(spec: Mapping[str, Any], name: str) -> bool:
     """Whether a path that the code did not find exists beside the notebook."""
-    cwd = spec.get("kernel_cwd")
-    return bool(cwd) and (Path(cwd) / name).exists()
+    cwd = spec.get("kernel_cwd") or ""
+    return cwd != "" and (Path(cwd) / name).exists()
 
 
 def _halted_by(folder: TrainingFolder) -> str:

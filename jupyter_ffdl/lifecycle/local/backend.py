@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def gpus(pretended: int) -> list[Any]:
-    """Return the GPUs that trainings may use here."""
+def gpus(pretended: int) -> list[graphics.Gpu]:
+    """Return the GPUs that trainings may use here; asks the driver, which may take seconds."""
     return graphics.visible({"pretended_gpus": pretended})
 
 
@@ -80,9 +81,8 @@ def machine_memory_bytes() -> int:
     return total
 
 
-def capabilities(state_dir: Path, pretended_gpus: int) -> dict[str, Any]:
-    """Return what trainings on this machine can do."""
-    found = gpus(pretended_gpus)
+def capabilities(state_dir: Path, found: Sequence[graphics.Gpu]) -> dict[str, Any]:
+    """Return what trainings on this machine can do; ``found`` as ``gpus`` gave them."""
     return {
         "name": "local",
         "available": True,

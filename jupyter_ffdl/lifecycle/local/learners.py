@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ffdl import files
 from jupyter_ffdl.folder import now_ms
 from jupyter_ffdl.learner import command as commands
-from jupyter_ffdl.learner import environment, header, hook, phases
+from jupyter_ffdl.learner import environment, header, hookfile, phases
+from jupyter_ffdl.learner.places import directories
 
 from . import addresses, gpus, memory, mounts, processes, runner, stacks
 from .children import monotonic
@@ -96,11 +97,7 @@ class Learners:
             }
             files.write_json(self._facts_path, self.facts)
             phases.link_logs(self.folder, self.attempt, len(self.numbers))
-            self._copy_hook()
-
-    def _copy_hook(self) -> None:
-        self.folder.hook.mkdir(mode=0o700, exist_ok=True)
-        shutil.copyfile(hook.__file__, self.folder.hook / "sitecustomize.py")
+            hookfile.place(self.folder.hook)
 
     def _start(self, learner: int) -> None:
         directory = self.directory(learner)
@@ -147,11 +144,12 @@ class Learners:
             learner_dir=str(directory),
             secrets=files.read_json(folder.secrets) or {},
         )
-        before = []
+        before: list[Callable[[], object]] = []
         if containment is not None:
             before.append(lambda: containment.join(os.getpid()))
         if places.mounts is not None:
-            before.append(lambda: mounts.enter(places.mounts, self.facts))
+            inside = places.mounts
+            before.append(lambda: mounts.enter(inside, self.facts, self._staging(learner)))
         shown = not spec["notebook"]
         return runner.Command(
             learner_dir=directory,
@@ -160,11 +158,26 @@ class Learners:
             argv=commands.bash_arguments(spec, env),
             env=env,
             cwd=Path(places.model),
-            header=(lambda: header.header(spec, env, folder.model_code)) if shown else None,
-            footer=header.footer if shown else None,
+            header=(lambda: self._header(env)) if shown else None,
+            footer=self._footer if shown else None,
             before_exec=tuple(before),
             keep=frozenset(lease.fds),
         )
+
+    def _staging(self, learner: int) -> Path:
+        """An empty directory where the learner's new root is mounted, seen by itself alone."""
+        path = self.directory(learner) / "root"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def _header(self, env: Mapping[str, str]) -> bytes:
+        real = directories(self.folder, self.spec)
+        return header.header(
+            self.spec, env, self.folder.model_code, real.data[0], secrets=self.spec["secrets"]
+        )
+
+    def _footer(self, exit_code: int) -> bytes:
+        return header.footer(exit_code, halted=(self.folder.job / "halt").exists())
 
     def _adopt(self, learner: int, known: Process) -> None:
         self._runners[learner] = known
@@ -321,9 +334,10 @@ class Learners:
             deadline = monotonic() + grace
             while self._everything() and monotonic() < deadline:
                 self.supervisor.pause(0.05)
-        deadline = monotonic() + KILL_SECONDS
-        while self._signal_all(signal.SIGKILL) and monotonic() < deadline:
-            self.supervisor.pause(0.05)
+        left = processes.kill_until_gone(self._everything, seconds=KILL_SECONDS)
+        if left:
+            pids = ", ".join(str(process.pid) for process in left)
+            self.folder.note("leftover", f"Not to be killed, stuck in the kernel: {pids}")
         self._await_exit_files()
 
     def _await_exit_files(self) -> None:
@@ -348,10 +362,7 @@ class Learners:
 
     def _signal_all(self, number: int) -> bool:
         """Send a signal to everything; say whether there was anything."""
-        everything = self._everything()
-        for process in everything:
-            process.send(number)
-        return bool(everything)
+        return processes.signal_all(self._everything(), number) > 0
 
     def _roots(self, learner: int) -> list[Process]:
         known = Process.from_json(files.read_json(self.directory(learner) / "command.json"))

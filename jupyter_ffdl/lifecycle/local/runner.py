@@ -37,7 +37,7 @@ class Command:
     cwd: Path
     header: Callable[[], bytes] | None = None
     footer: Callable[[int], bytes] | None = None
-    before_exec: Sequence[Callable[[], None]] = ()
+    before_exec: Sequence[Callable[[], object]] = ()
     keep: frozenset[int] = field(default_factory=frozenset)
     """Descriptors that live as long as the learner: leased GPUs."""
 
