@@ -17,6 +17,7 @@ from typing import NamedTuple
 _ENTRY = struct.Struct("<QQQ")
 _END_MARK = 1 << 63
 _BLOCK = 64 * 1024
+_MEGABYTE = 1 << 20
 
 
 class Piece(NamedTuple):
@@ -86,6 +87,19 @@ class LogFile:
             _, rindex, first = entry(place)
             follows = entry(place + 1)[1] if place + 1 < count else rindex
             return min(rindex + max(0, time - first), max(follows, rindex)) - 1
+
+    def line_at(self, offset: int) -> int:
+        """Return the number (from 1) of the line that byte ``offset`` lies in."""
+        with self._entries() as (count, entry):
+            place = _last(count, lambda n: entry(n)[0] <= offset)
+            begin, number, _ = entry(place) if place >= 0 else (0, 1, 0)
+        while begin < offset:
+            data = read_bytes(self.path, begin, min(_MEGABYTE, offset - begin))
+            if not data:
+                break
+            number += data.count(b"\n")
+            begin += len(data)
+        return number
 
     def times(self) -> tuple[int, int] | None:
         """Return the times of the first and the last line, None where no line has one."""
