@@ -86,13 +86,14 @@ def search(
                 "level is unknown", hint=f"Use one of {', '.join(LEVELS)}", field="level"
             )
         return _search(log, _in_bytes(LEVELS[level]), begin, limit, seconds)
+    flags = 0 if match_case else re.IGNORECASE
     if not query:
         raise BadInput("Nothing to search for", hint="Give a text", field="query")
     if regex:
-        return _search_apart(log, query, match_case, begin, limit, seconds)
+        return _search_apart(log, query, flags, begin, limit, seconds)
     if match_case or query.isascii():
-        pattern = re.compile(re.escape(query.encode()), 0 if match_case else re.IGNORECASE)
-        return _search(log, _in_bytes(pattern), begin, limit, seconds)
+        in_bytes = re.compile(re.escape(query.encode()), flags)
+        return _search(log, _in_bytes(in_bytes), begin, limit, seconds)
     return _search(
         log, _in_text(re.compile(re.escape(query), re.IGNORECASE)), begin, limit, seconds
     )
@@ -143,22 +144,17 @@ def _search(log: LogFile, spans: Spans, begin: int, limit: int, seconds: float) 
             counted = start
             line_start = block.rfind(b"\n", 0, start) + 1
             line_end = block.find(b"\n", start) + 1 or len(block)
-            hits.append(
-                _hit(
-                    block[line_start:line_end],
-                    offset + line_start,
-                    number,
-                    start - line_start,
-                    end - line_start,
-                )
-            )
+            line = block[line_start:line_end]
+            within = start - line_start, end - line_start
+            hits.append(_hit(line, offset + line_start, number, within))
         number += block.count(b"\n", counted)
         offset += len(block)
         if time.monotonic() > until:
             return Found(hits, offset)
 
 
-def _hit(line: bytes, offset: int, number: int, start: int, end: int) -> Hit:
+def _hit(line: bytes, offset: int, number: int, within: tuple[int, int]) -> Hit:
+    start, end = within
     before = line[:start].decode("utf-8", "replace")[-_BEFORE:]
     match = line[start:end].decode("utf-8", "replace")[:_SHOWN]
     after = line[end:].decode("utf-8", "replace").rstrip("\r\n")
@@ -167,7 +163,7 @@ def _hit(line: bytes, offset: int, number: int, start: int, end: int) -> Hit:
 
 
 def _search_apart(
-    log: LogFile, query: str, match_case: bool, begin: int, limit: int, seconds: float
+    log: LogFile, query: str, flags: int, begin: int, limit: int, seconds: float
 ) -> Found:
     try:
         re.compile(query)
@@ -175,7 +171,7 @@ def _search_apart(
         raise BadInput(
             f"The pattern cannot be compiled: {e}", hint="Correct it", field="query"
         ) from e
-    order = [str(log.path), str(log.index), query, match_case, begin, limit, seconds]
+    order = [str(log.path), str(log.index), query, int(flags), begin, limit, seconds]
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
     try:
         answer = subprocess.run(
@@ -198,7 +194,7 @@ def _search_apart(
 
 def serve() -> None:
     """Search as the JSON on stdin says, and answer on stdout: the process of its own."""
-    path, index, query, match_case, begin, limit, seconds = json.load(sys.stdin)
+    path, index, query, flags, begin, limit, seconds = json.load(sys.stdin)
     log = LogFile(Path(path), Path(index), 1, 1)
-    spans = _in_text(re.compile(query, 0 if match_case else re.IGNORECASE))
+    spans = _in_text(re.compile(query, flags))
     json.dump(_search(log, spans, begin, limit, seconds).to_json(), sys.stdout)

@@ -25,6 +25,7 @@ MAX_POINTS = 50
 _READ_WHOLE_ROWS = 4096
 _WINDOW_ROWS = 64
 _TAIL_ROWS = 2048
+_ROWS_AT_ONCE = 1 << 20
 _LOG_TAIL = 8192
 
 _HELD_OUT = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|eval|test|dev)(?:[^a-z]|$)")
@@ -39,7 +40,8 @@ def row_summary(folder: Path, attempt: int | None = None) -> dict[str, Any]:
     """
     attempts = attempts_of(folder)
     chosen = attempt if attempt is not None else (attempts[-1] if attempts else 1)
-    scalar, sparkline = None, []
+    scalar: dict[str, Any] | None = None
+    sparkline: list[float | None] = []
     for _, directory in learners_of(folder, chosen):
         series, _ = files.read_lines(directory / "series.jsonl")
         main = main_series(series)
@@ -122,17 +124,27 @@ def _sample(path: Path, count: int, number: int) -> Array:
         rows = _read(path, max(0, count - tail), tail)
         last = rows[rows["series"] == number][-1:]
         if len(last) or tail >= count:
-            return np.concatenate([*parts, last])
+            rows = np.concatenate([*parts, last])
+            return rows
         tail *= 8
 
 
 def _broken_since(path: Path, number: int) -> int:
     """Return the step of the first of the last values that are all no numbers."""
-    rows = np.fromfile(path, ROWS)
-    rows = rows[rows["series"] == number]
-    sound = np.flatnonzero(np.isfinite(rows["value"]))
-    first = int(sound[-1]) + 1 if len(sound) else 0
-    return int(rows["step"][first])
+    end = path.stat().st_size // ROW.size
+    step = 0
+    while end > 0:
+        begin = max(0, end - _ROWS_AT_ONCE)
+        rows = _read(path, begin, end - begin)
+        rows = rows[rows["series"] == number]
+        sound = np.flatnonzero(np.isfinite(rows["value"]))
+        first = int(sound[-1]) + 1 if len(sound) else 0
+        if first < len(rows):
+            step = int(rows["step"][first])
+        if len(sound):
+            break
+        end = begin
+    return step
 
 
 def _read(path: Path, first: int, count: int) -> Array:
