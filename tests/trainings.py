@@ -88,8 +88,9 @@ class Trainings:
         return self.folder(training_id).history()[-1].status
 
     def log(self, training_id: str, learner: int = 1, attempt: int = 1) -> str:
-        """Return the whole log of a learner."""
-        return self.folder(training_id).log(attempt, learner).read_text(errors="replace")
+        """Return the whole log of a learner, empty before it begins."""
+        path = self.folder(training_id).log(attempt, learner)
+        return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
     def ended(self, training_id: str, seconds: float = 30) -> dict[str, Any]:
         """Wait for the end and return ``training_status`` with a failed wait's log in its message."""

@@ -64,7 +64,12 @@ def test_an_exception_is_named_with_its_cell_and_line(trainings: Trainings):
     assert "ValueError: too long" in status["last_log_lines"][-1]
 
 
-def test_a_halt_ends_everything_the_training_started(trainings: Trainings):
+def test_a_halt_ends_everything_the_training_started(tmp_path):
+    with state_directory(tmp_path, halt_grace_seconds=1) as trainings:
+        _halt_a_stubborn_training(trainings)
+
+
+def _halt_a_stubborn_training(trainings: Trainings) -> None:
     training_id = trainings.submit(
         "import subprocess, time\n"
         "subprocess.Popen(['setsid', 'sh', '-c', \"trap '' TERM; sleep 100\"])\n"
