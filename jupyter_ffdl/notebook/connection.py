@@ -71,9 +71,9 @@ class Unauthorized(FfdlError):
 class Address:
     """Where the service is and how it knows us.
 
-    ``url`` ends in ``/ffdl``. ``authorization`` is the whole header, empty for none. ``found`` says in a few words
-    how it was found. ``follow``: whether another may take its place when it is gone (it was
-    discovered, not given).
+    ``url`` ends in ``/ffdl``. ``authorization`` is the whole header, empty for none. ``found``
+    says in a few words how it was found. ``follow``: whether another may take its place when it
+    is gone (it was discovered, not given).
     """
 
     url: str

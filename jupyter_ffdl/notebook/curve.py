@@ -20,7 +20,6 @@ COLOURS = ("#1e88e5", "#ef6c00", "#43a047", "#ab47bc", "#00acc1", "#8d6e63")
 INK = "#808080"
 GRID = "#808080"
 _SMOOTH_FROM = 40
-_SMOOTHING = 0.85
 _MOST_POINTS = 160
 
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "eval"})
@@ -112,7 +111,7 @@ def svg(chart: Chart, width: int = WIDTH, height: int = HEIGHT) -> str:
             f'<path d="M{LEFT} {at}H{width - RIGHT}" stroke="{GRID}" stroke-opacity=".28"/>'
             f'<text x="{LEFT - 5}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{_tick(tick)}</text>'
         )
-    for tick in [one for one in ticks(low_x, high_x, 4) if low_x <= one <= high_x]:
+    for tick in [one for one in ticks(low_x, high_x, 5) if low_x <= one <= high_x]:
         anchor = "start" if x(tick) < LEFT + 8 else "end" if x(tick) > width - 18 else "middle"
         parts.append(
             f'<text x="{x(tick):.1f}" y="{height - 5}" text-anchor="{anchor}">{_tick(tick)}</text>'
@@ -153,8 +152,12 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [_round(index * step, step) for index in range(first, last + 1)]
 
 
-def smoothed(values: Sequence[float], weight: float = _SMOOTHING) -> list[float]:
-    """Return the exponential moving average, without its pull to zero at the start."""
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Return the moving average over some thirtieth of the curve, without a pull to zero at first.
+
+    A short curve is hardly smoothed: the average must not lag behind what it shows.
+    """
+    weight = 1 - 1 / max(len(values) / 30, 1)
     mean, seen, result = 0.0, 0.0, []
     for value in values:
         if math.isfinite(value):

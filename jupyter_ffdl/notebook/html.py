@@ -24,6 +24,7 @@ LINE = "rgba(128,128,128,0.3)"
 SOFT = "rgba(128,128,128,0.09)"
 _DIM = "opacity:0.68"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
+_ONE_LINE = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
 _PLAIN = "margin:0;padding:0;border:0;background:none;color:inherit"
 
 _ICONS = {
@@ -90,7 +91,8 @@ def _frame(inner: str) -> str:
 
 
 def _row(inner: str, more: str = "") -> str:
-    return f'<div style="display:flex;align-items:center;gap:8px;padding:6px 10px;{more}">{inner}</div>'
+    style = f"display:flex;align-items:center;gap:8px;padding:6px 10px;{more}"
+    return f'<div style="{style}">{inner}</div>'
 
 
 def _head(state: State, now: float) -> str:
@@ -107,9 +109,9 @@ def _head(state: State, now: float) -> str:
     inner = (
         f"{_image(_icon(kind), label, 16, 16, 'margin:0;max-width:16px')}"
         f"<b>{escape(state.title)}</b>"
-        f'<span style="{_DIM};white-space:nowrap;overflow:hidden;text-overflow:ellipsis;flex:1 1 0">'
-        f"{escape(' · '.join(said))}</span>"
-        f'<code style="{_PLAIN};{_MONO};font-size:11px;opacity:0.55">{escape(state.training_id)}</code>'
+        f'<span style="{_DIM};{_ONE_LINE};flex:1 1 0">{escape(" · ".join(said))}</span>'
+        f'<code style="{_PLAIN};{_MONO};font-size:11px;opacity:0.55">'
+        f"{escape(state.training_id)}</code>"
     )
     return _row(inner, f"border-bottom:1px solid {LINE}")
 

@@ -5,45 +5,47 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from ..trainingdata.folding import fold
+
 _ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~]?)"
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"
+    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|[PX^_][^\x1b]*(?:\x1b\\)?"
+    r"|[ -/]*[0-~]?)"
 )
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 MOST_LETTERS = 2000
 """Of a line; a longer one is cut in the view, with its size."""
 
+_MOST_OPEN_BYTES = 1 << 20
+
 
 def clean(line: str) -> str:
-    r"""Return a line as last written: rewritten text (``\r``), colours and controls are gone."""
-    seen = line.rstrip("\r")
-    if len(seen) > 50 * MOST_LETTERS:
-        # What stands at the end is what is seen; a line of 10 MB is not worth folding whole.
-        seen = seen[-50 * MOST_LETTERS :]
-    seen = seen.rpartition("\r")[2]
-    return _CONTROLS.sub("", _ESCAPES.sub("", seen))
+    """Return a line without colours and controls; a long one is cut, with its size."""
+    cut = line[: 4 * MOST_LETTERS]
+    seen = _CONTROLS.sub("", _ESCAPES.sub("", cut))
+    if len(seen) <= MOST_LETTERS and len(cut) == len(line):
+        return seen
+    return f"{seen[:MOST_LETTERS]}… ({len(line)} characters)"
 
 
 class LogTail:
     """The last lines of every learner's log, in order of arrival."""
 
     def __init__(self, lines: int) -> None:
+        self._lines = lines
         self._ended: deque[tuple[int, str]] = deque(maxlen=lines)
-        self._open: dict[int, str] = {}
+        self._open: dict[int, bytes] = {}
         self.learners: set[int] = set()
-        self.count = 0
 
     def feed(self, learner: int, text: str) -> None:
         """Take the next text of a learner, cut anywhere."""
         self.learners.add(learner)
-        *ended, rest = (self._open.get(learner, "") + text).split("\n")
-        self.count += len(ended)
-        for line in ended[-(self._ended.maxlen or 0) :]:
-            self._ended.append((learner, clean(line)))
-        # A progress bar without a line end rewrites one line for hours: keep what is seen of it.
-        if len(rest) > MOST_LETTERS:
-            last = rest.rstrip("\r").rpartition("\r")[2]
-            rest = last if len(last) <= 100 * MOST_LETTERS else last[-MOST_LETTERS:]
-        self._open[learner] = rest
+        ended, rest = fold(text.encode("utf-8", "replace"), self._open.get(learner, b""))
+        for line in ended[-self._lines :]:
+            self._ended.append((learner, clean(line.decode("utf-8", "replace"))))
+        # A line of gigabytes is no reason to keep it: what is shown of it stands at its start.
+        self._open[learner] = rest[:_MOST_OPEN_BYTES]
 
     def skipped(self, learner: int, note: str) -> None:
         """Say in its place that something was left out."""
@@ -52,12 +54,9 @@ class LogTail:
 
     def lines(self) -> list[tuple[int, str]]:
         """Return learner and text of each line; open ones come last."""
-        opened = [(learner, clean(rest)) for learner, rest in sorted(self._open.items()) if rest]
-        shown = [*self._ended, *opened][-(self._ended.maxlen or 0) :]
-        return [(learner, _cut(text)) for learner, text in shown]
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MOST_LETTERS:
-        return text
-    return f"{text[:MOST_LETTERS]}… ({len(text)} characters)"
+        opened = [
+            (learner, clean(rest.decode("utf-8", "replace")))
+            for learner, rest in sorted(self._open.items())
+            if rest
+        ]
+        return [*self._ended, *opened][-self._lines :]

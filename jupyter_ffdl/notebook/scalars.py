@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Scalars(Mapping[str, Series]):
     def to_frame(self) -> Any:
         """Return a pandas DataFrame, a row for each point."""
         try:
-            import pandas as pd  # noqa: PLC0415  (optional; most kernels have it)
+            pd: Any = importlib.import_module("pandas")  # optional; most kernels have it
         except ImportError as e:
             raise ImportError("to_frame() needs pandas: pip install pandas") from e
         columns: dict[str, list[Any]] = {

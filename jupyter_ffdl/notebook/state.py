@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,14 @@ from .scalars import Series
 TAIL_LINES = 8
 MOST_POINTS = 400
 """Of a curve that is kept for a view; beyond, every second point is dropped."""
+
+_PHASE_OF_CODE: Mapping[str, str] = {
+    "C201": "training",
+    "S301": "loading",
+    "S302": "loading",
+    "S303": "saving",
+    "S305": "saving",
+}
 
 
 @dataclass
@@ -152,35 +160,39 @@ class State:
     def phases(self) -> list[tuple[str, str, float | None]]:
         """Return the phases in order: name, ``done``, ``now``, ``failed`` or ``later``, seconds."""
         begun: dict[str, float] = {}
-        lines: Sequence[Mapping[str, Any]] = self.status.get("history") or ()
-        for line in lines:
+        for line in self.status.get("history") or ():
             at = _seconds(line.get("timestamp"))
             if at is not None:
                 begun.setdefault(words.phase(str(line.get("status"))), at)
         submitted = _seconds(self.status.get("submitted"))
         if submitted is not None:
             begun["submitted"] = submitted
-        reached = [name for name in words.PHASES if name in begun]
+        last = self._last_phase(begun)
         shown: list[tuple[str, str, float | None]] = []
-        last = reached[-2] if self.terminal and len(reached) > 1 else (reached or ["submitted"])[-1]
-        broken = self.here in {Status.FAILED, Status.HALTED}
         for name in words.PHASES:
-            following = [begun[later] for later in reached if begun[later] >= begun.get(name, 0)]
-            following = sorted(at for at in following if at > begun.get(name, 0))
-            took = following[0] - begun[name] if name in begun and following else None
+            later = [at for other, at in begun.items() if at > begun.get(name, at)]
+            took = min(later) - begun[name] if later and name in begun else None
             if name == "done":
-                kind = "done" if self.here is Status.COMPLETED else "later"
-                took = None
-            elif name not in begun:
-                kind = "later" if not self.terminal or broken else "done"
-            elif name == last and broken:
-                kind = "failed" if self.here is Status.FAILED else "halted"
-            elif name == last and not self.terminal:
-                kind = "now"
-            else:
+                kind, took = ("done" if self.here is Status.COMPLETED else "later"), None
+            elif name == last and self.here is not Status.COMPLETED:
+                kind = {Status.FAILED: "failed", Status.HALTED: "halted"}.get(self.here, "now")
+            elif name in begun or self.here is Status.COMPLETED:
                 kind = "done"
+            else:
+                kind = "later"
             shown.append((name, kind, took))
         return shown
+
+    def _last_phase(self, begun: Mapping[str, float]) -> str:
+        """Return the phase it is in, or the one that failed or was halted."""
+        if self.here is Status.FAILED:
+            at_fault = _PHASE_OF_CODE.get(str(self.status.get("error_code")))
+            if at_fault in begun:
+                return str(at_fault)
+        reached = [name for name in words.PHASES if name in begun and name != "done"]
+        if self.here is Status.HALTED and "training" in reached:
+            return "training"
+        return reached[-1] if reached else "submitted"
 
 
 def thin(series: Series) -> None:

@@ -72,7 +72,7 @@ def short_duration(seconds: float) -> str:
     """Return ``0.4 s``, ``12 s``, ``3:12`` or ``1:03:12``."""
     if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
-    whole = round(seconds)
+    whole = int(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

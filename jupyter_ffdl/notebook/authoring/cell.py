@@ -42,7 +42,7 @@ def script(body: str, parameters: Mapping[str, Any] | None = None, *, where: str
             raise _refusal(error, where)
         for at in _continued(lines, index):
             commented.append((at + 1, lines[at].strip()))
-            lines[at] = _comment(lines[at])
+            lines[at] = _comment(lines[at], statement=at == index)
     assignments = [f"{name} = {source(value)}" for name, value in (parameters or {}).items()]
     if assignments and (future := _last_future_line(lines)) is not None:
         # Nothing may stand before these imports, and no line may move.
@@ -97,11 +97,11 @@ def _continued(lines: list[str], index: int) -> range:
     return range(index, end + 1)
 
 
-def _comment(line: str) -> str:
-    """Comment a line out; in a block something must stand in its place."""
+def _comment(line: str, *, statement: bool) -> str:
+    """Comment a line out; in a block something must stand in a statement's place."""
     indent = line[: len(line) - len(line.lstrip())]
     text = line.strip().rstrip("\\").rstrip()
-    return f"{indent}pass  # {text}" if indent else f"# {text}"
+    return f"{indent}pass  # {text}" if indent and statement else f"{indent}# {text}"
 
 
 def _last_future_line(lines: list[str]) -> int | None:
