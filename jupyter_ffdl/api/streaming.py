@@ -1,0 +1,69 @@
+"""Answers that go on: over HTTP in chunks, or over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado.websocket import WebSocketHandler
+
+from .base import BINARY, FfdlHandler
+
+
+class StreamingHandler(WebSocketMixin, WebSocketHandler, FfdlHandler):  # type: ignore[misc]
+    """Answers a GET by a stream: over a WebSocket where one is asked for, else over HTTP."""
+
+    def initialize(self) -> None:
+        """Begin with a client that is there."""
+        super().initialize()
+        self._gone = asyncio.Event()
+        self._task: asyncio.Future[None] | None = None
+
+    @property
+    def wants_socket(self) -> bool:
+        """Whether the client wants to upgrade (FfDL decides by this header)."""
+        return "Sec-WebSocket-Key" in self.request.headers
+
+    async def upgrade(self) -> None:
+        """Become a WebSocket; ``open`` goes on from there."""
+        await WebSocketHandler.get(self)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Accept whatever the client offers first (the old command line offers ``ws``)."""
+        return subprotocols[0] if subprotocols else None
+
+    def begin_http(self) -> None:
+        """Begin a chunked answer that no proxy shall hold back."""
+        self.set_header("Content-Type", BINARY)
+        self.set_header("Cache-Control", "no-cache, no-transform")
+        self.set_header("X-Accel-Buffering", "no")
+
+    async def until_gone(self, work: Awaitable[None]) -> None:
+        """Do ``work`` until it is done or the client is gone."""
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._gone.wait())
+        try:
+            with self.ffdl.activity.client():
+                await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            gone.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+    def on_connection_close(self) -> None:
+        """Stop what was being sent."""
+        super().on_connection_close()
+        self._gone.set()
+
+    def on_close(self) -> None:
+        """Stop what was being sent."""
+        self._gone.set()
+
+    async def emit_http(self, data: bytes) -> None:
+        """Send bytes, and wait until they are on their way."""
+        self.write(data)
+        await self.flush()
