@@ -15,20 +15,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-_POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
+from .learner.extractors.crc32c import masked
 
-
-def _table() -> list[int]:
-    table = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_TABLE = _table()
 _written = 0
 
 
@@ -80,23 +68,10 @@ class ScalarWriter:
     def _write(self, event: bytes) -> None:
         length = struct.pack("<Q", len(event))
         record = b"".join(
-            (length, _masked_crc(length), event, _masked_crc(event)),
+            (length, struct.pack("<I", masked(length)), event, struct.pack("<I", masked(event)))
         )
         with self._lock:
             self._file.write(record)
-
-
-def crc32c(data: bytes) -> int:
-    """Return the CRC-32C of ``data``, with which TFRecord guards length and content."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = _TABLE[(value ^ byte) & 0xFF] ^ value >> 8
-    return value ^ 0xFFFFFFFF
-
-
-def _masked_crc(data: bytes) -> bytes:
-    value = crc32c(data)
-    return struct.pack("<I", ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _event(wall_time: float, step: int, content: bytes) -> bytes:

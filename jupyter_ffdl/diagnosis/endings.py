@@ -42,7 +42,7 @@ _NOT_EXECUTABLE = re.compile(
     r".*bad interpreter.*|required file not found)$"
 )
 _NO_SCRIPT = re.compile(r"can't open file '(?P<file>[^']+)': \[Errno 2\]")
-_NO_MODULE = re.compile(r"(?:^|: )No module named '?(?P<name>[\w.]+)'?(?:$|; )")
+_NO_MODULE = re.compile(r"(?:^|: )No module named '?(?P<name>[\w.]+)'?(?:$|\)$|; )")
 _WHAT = re.compile(r"^\s*what\(\):\s+(?P<text>.+)$")
 _ABORTS = re.compile(
     r"terminate called|what\(\)|Check failed|Assertion .* failed|malloc\(\)|free\(\)|double free|"
@@ -149,9 +149,11 @@ def _ran_too_long(seen: Observation) -> Verdict | None:
 
 
 def _too_much_memory(seen: Observation) -> Verdict | None:
-    if seen.killed_by != "memory":
-        return None
     limit, peak = seen.memory_limit_bytes, seen.peak_memory_bytes
+    # The kernel may have been faster than whoever watches the limit.
+    at_the_limit = limit and peak and peak >= 0.95 * limit and _signal(seen) == "SIGKILL"
+    if seen.killed_by != "memory" and not (seen.killed_by is None and at_the_limit):
+        return None
     used = ""
     if limit:
         used = f": used {sizes.shown(max(peak or 0, limit))} of {sizes.shown(limit)}"
@@ -184,7 +186,7 @@ def _because_of_another(seen: Observation) -> Verdict | None:
 
 
 def _succeeded(seen: Observation) -> Verdict | None:
-    if seen.exit_code != 0 or seen.disk_full:
+    if seen.exit_code != 0 or _signal(seen):
         return None
     return Verdict("000", "completed", "Completed", places.where(None, seen))
 
@@ -345,6 +347,12 @@ def _innermost(failure: Failure) -> Failure:
     if quoted is not None and quoted.frames:
         chain = (Link("context", failure.type, failure.message[:500]), *failure.chain)
         return replace(quoted, chain=chain, kind=failure.kind)
+    for link in failure.chain:
+        # A pool's worker: the type and message are its own, the frames are those of the waiting.
+        if link.relation == "cause" and link.type.endswith("RemoteTraceback"):
+            quoted = tracebacks.traceback_in(link.message)
+            if quoted is not None and quoted.frames:
+                return replace(failure, frames=quoted.frames, shapes=())
     members = [link for link in failure.chain if link.relation == "group"]
     leaves = [link for link in members if not link.type.endswith("ExceptionGroup")] or members
     if failure.short_type.endswith("ExceptionGroup") and leaves:

@@ -263,7 +263,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "",
         r"\[Errno 28\]|No space left on device|disk is full|ENOSPC",
-        _fixed("disk_full", "Free some room, or write less", title="The disk is full", message=""),
+        _fixed("disk_full", "Free some room, or write less", title="Disk full", message=""),
     ),
     _rule(
         "",
@@ -271,7 +271,7 @@ RULES: tuple[Rule, ...] = (
         _fixed(
             "disk_full",
             "Free some room within the quota",
-            title="The disk quota is used up",
+            title="Disk quota used up",
             message="",
         ),
     ),

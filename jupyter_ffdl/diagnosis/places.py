@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from .verdict import Cell, SourceLine, Where
 AROUND = 2
 """Source lines shown on each side of the failing one (interface contract §7)."""
 
-_LIBRARY_PARTS = frozenset({"site-packages", "dist-packages"})
+_LIBRARY = re.compile(r"/(?:site-packages|dist-packages|lib(?:64)?/python\d[\d.]*t?|bin)/")
 
 
 def relative(file: str, seen: Observation) -> str:
@@ -32,11 +33,7 @@ def is_user(frame: Frame, seen: Observation) -> bool:
         return False
     if frame.user or relative(frame.file, seen) != frame.file or not frame.file.startswith("/"):
         return True
-    parts = frame.file.split("/")
-    return not (
-        _LIBRARY_PARTS.intersection(parts)
-        or any(part.startswith("python3") for part in parts[1:-1])
-    )
+    return not _LIBRARY.search(frame.file)
 
 
 def failing_frame(failure: Failure, seen: Observation) -> Frame | None:

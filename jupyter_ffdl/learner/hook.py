@@ -290,7 +290,7 @@ def _link(relation, error):
     link = {  # type: dict[str, Any]
         "relation": relation,
         "type": _type_name(type(error)),
-        "message": _message(error)[:500],
+        "message": _message(error),
     }
     frames = [_frame(*step) for step in _walk(error.__traceback__)]
     if frames:
