@@ -20,19 +20,12 @@ class Storage(Protocol):
         """Refuse a store that cannot be reached, or whose bucket cannot (``BadInput``, C103)."""
         ...
 
-    def bucket_exists(self, store: DataStore, bucket: str) -> bool:
-        """Whether there is such a bucket and it may be used."""
+    def data_dir(self, store: DataStore) -> Path | None:
+        """Return the directory of this machine that the input bucket is, None where it is none."""
         ...
 
-    def fetch(self, store: DataStore, bucket: str, directory: Path) -> Path:
-        """Bring the bucket's data to this machine and return where they lie.
-
-        A store that is a directory already is used in place, whatever ``directory`` says.
-        """
-        ...
-
-    def store(self, store: DataStore, bucket: str, key: str, directory: Path) -> Path:
-        """Bring a directory to the bucket under ``key``; return where it lies or was left."""
+    def results_base(self, store: DataStore) -> Path | None:
+        """Return the directory of this machine that the results bucket is, None likewise."""
         ...
 
 

@@ -47,21 +47,6 @@ def check(store: DataStore, role: Role, *, seconds: float = CHECK_SECONDS) -> No
         )
 
 
-def bucket_exists(store: DataStore, bucket: str) -> bool:
-    """Whether there is such a directory and it may be read."""
-    return os.access(_bucket(store, bucket), os.R_OK | os.X_OK)
-
-
-def fetch(store: DataStore, bucket: str, directory: Path) -> Path:
-    """Return the directory of the bucket: its data are used in place."""
-    return _bucket(store, bucket)
-
-
-def store(store: DataStore, bucket: str, key: str, directory: Path) -> Path:
-    """Return the directory that stands for ``key``: results are written there at once."""
-    return _bucket(store, bucket) / key
-
-
 def _bucket(store: DataStore, bucket: str) -> Path:
     return Path(store.connection["path"]) / bucket
 
