@@ -10,6 +10,7 @@ and nothing is written through a link that the zip itself brought.
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import stat
 import struct
@@ -164,7 +165,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except UnicodeDecodeError as e:
         name = bytes(e.object).decode(errors="replace")
         raise bad("has a name that is not UTF-8", "Rename it", name) from e
-    except _DAMAGED as e:
+    except (*_DAMAGED, OSError) as e:
+        if _disk_failed(e):
+            raise
         raise BadInput(
             NOT_A_ZIP,
             code="C102",
@@ -173,6 +176,11 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from e
     with archive:
         yield archive
+
+
+def _disk_failed(error: Exception) -> bool:
+    # EINVAL is the zip's fault: its directory points before the beginning of the file.
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
 
 
 def _entries(archive: zipfile.ZipFile, limits: Limits) -> list[Entry]:
@@ -375,7 +383,9 @@ def _raw_chunks(
                 if read > at_most:
                     break
                 yield chunk
-    except _DAMAGED as e:
+    except (*_DAMAGED, OSError) as e:
+        if _disk_failed(e):
+            raise
         raise bad("cannot be read, it is damaged", "Zip the directory again", name) from e
     if read > at_most:
         raise bad("unpacks to more bytes than it declares", "Zip the directory again", name)

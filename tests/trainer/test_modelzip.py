@@ -205,6 +205,16 @@ def stored(name: str) -> zipfile.ZipInfo:
     return info
 
 
+def test_a_zip_whose_directory_points_before_its_beginning_is_refused(make):
+    path = make(("a.py", "1"), ("b.py", "2"))
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x05\x06") + 16
+    (offset,) = struct.unpack_from("<L", content, at)
+    struct.pack_into("<L", content, at, offset + 20)
+    path.write_bytes(content)
+    assert refusal(path).message.startswith("Model definition content is not a valid ZIP file")
+
+
 @pytest.mark.parametrize("cut", [1, 10, 30, 60, 100])
 def test_a_zip_that_is_cut_is_refused(make, cut):
     path = make(("a.py", os.urandom(50)))
