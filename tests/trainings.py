@@ -116,7 +116,7 @@ class Trainings:
         """Wait until the command runs."""
         folder = self.folder(training_id)
         until(
-            lambda: (folder.learner(folder.history()[-1].attempt, 1) / "command.json").exists(),
+            (folder.learner(folder.history()[-1].attempt, 1) / "command.json").exists,
             seconds,
             "the command runs",
         )

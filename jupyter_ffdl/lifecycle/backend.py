@@ -14,7 +14,7 @@ class Backend(Protocol):
     name: str
 
     def capabilities(self) -> dict[str, Any]:
-        """Return what this backend can do here, and what is missing with the command that fixes it."""
+        """Return what this backend can do here, and for what is missing the remedy."""
         ...
 
     def problems(self, spec: Mapping[str, Any]) -> list[dict[str, Any]]:

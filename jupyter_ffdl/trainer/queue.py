@@ -183,7 +183,10 @@ def start_waiting(state_dir: Path) -> list[Waiting]:
         demands = [demand for _, demand in waiting.values()]
         started, waits = decide(demands, running, limits_of(settings), now_ms())
         if short:
-            started, waits = [], [Waiting(d.training_id, n, short) for n, d in enumerate(demands, 1)]
+            started, waits = (
+                [],
+                [Waiting(d.training_id, n, short) for n, d in enumerate(demands, 1)],
+            )
         announce = IndexWriter(state_dir).status
         for training_id in started:
             folder, _ = waiting[training_id]

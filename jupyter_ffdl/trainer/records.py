@@ -100,7 +100,7 @@ class FolderRecords:
             return self.index.entries.get(training_id)
 
     def folder(self, training_id: str, owner: str) -> TrainingFolder:
-        """Return a training's folder; somebody else's, a deleted and an unknown one are not found."""
+        """Return a training's folder; NotFound for somebody else's, a deleted or unknown one."""
         if valid_id(training_id):
             folder = TrainingFolder(self.state_dir / "trainings" / training_id)
             entry = self.entry(training_id)
@@ -167,7 +167,7 @@ class FolderRecords:
                     {**draft.demand, "owner": draft.owner, "submitted": submitted},
                 )
                 folder = TrainingFolder(self.state_dir / "trainings" / training_id)
-                os.rename(built.root, folder.root)  # noqa: PTH104 (nothing may be replaced)
+                os.rename(built.root, folder.root)
                 self.writer.submitted(training_id, head_of(record))
                 self.writer.status(training_id, begun)
         except BaseException:
@@ -264,7 +264,7 @@ class FolderRecords:
             kept = self.state_dir / "kept"
             kept.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(OSError):
-                os.rename(folder.results, kept / folder.training_id)  # noqa: PTH104
+                os.rename(folder.results, kept / folder.training_id)
 
     def _keep_trace(self, folder: TrainingFolder, status: Status | None) -> None:
         """One line for the analytics stays (FfDL contract §4.5)."""

@@ -382,7 +382,9 @@ class Trainer(LoggingConfigurable):
     def models(self, owner: str, **query: Any) -> tuple[list[dict[str, Any]], str | None]:
         """Return a page of Model JSON and the token of the next (see ``views.select``)."""
         page, token = views.select(self.records.entries(owner), **query)
-        return [views.listed_model(entry, self._waits.get(entry.training_id)) for entry in page], token
+        return [
+            views.listed_model(entry, self._waits.get(entry.training_id)) for entry in page
+        ], token
 
     def row(self, training_id: str, owner: str) -> dict[str, Any]:
         """Return what a list row shows."""
@@ -439,7 +441,9 @@ class Trainer(LoggingConfigurable):
                 if status is Status.NOT_STARTED:
                     chronicle.record(Status.QUEUED)
                 folder.note("halt", f"Halt asked by {by}", by=by)
-                chronicle.record(Status.HALTED, detail={"reason": f"Halted by {by}", "halted_by": by})
+                chronicle.record(
+                    Status.HALTED, detail={"reason": f"Halted by {by}", "halted_by": by}
+                )
                 live.unregister(self.root, training_id)
                 return
         if status is Status.STORING or any(folder.requests.glob("*-halt-*.json")):

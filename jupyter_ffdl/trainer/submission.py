@@ -63,9 +63,7 @@ def prepare(submission: Submission, preferences: Mapping[str, Any]) -> Prepared:
             raise BadInput("Model definition content is not set", code="C101")
         checked["zip"] = modelzip.inspect(submission.code, command)
 
-    manifest = manifests.parse(
-        submission.manifest, check_code=check_code, check_store=_check_store
-    )
+    manifest = manifests.parse(submission.manifest, check_code=check_code, check_store=_check_store)
     _check_local(manifest)
     zipped = checked["zip"]
     warnings = [note.to_json() for note in manifest.warnings]
@@ -112,9 +110,7 @@ def prepare(submission: Submission, preferences: Mapping[str, Any]) -> Prepared:
             **(submission.context.get("environment") or _own_environment()),
             **manifest.environment,
         },
-        secrets={
-            name: str(submission.context["secrets"][name]) for name in manifest.secrets
-        },
+        secrets={name: str(submission.context["secrets"][name]) for name in manifest.secrets},
         idempotency_key=submission.idempotency_key,
     )
     plan = {
@@ -185,8 +181,13 @@ def _spec(
         "shipped": sorted(entry.path for entry in zipped.entries),
         "metrics": metrics.to_json()
         if metrics is not None
-        else {"kind": "tensorboard" if notebook else "logs", "in": "", "event_types": ["scalars"],
-              "line_lookahead": 4, "groups": []},
+        else {
+            "kind": "tensorboard" if notebook else "logs",
+            "in": "",
+            "event_types": ["scalars"],
+            "line_lookahead": 4,
+            "groups": [],
+        },
         "literal_paths": bool(literal),
         "data": _place(directory.data_dir(data), data.data)
         if data
@@ -227,9 +228,7 @@ def _joined_warning(manifest: manifests.Manifest) -> str:
     return f"The command has several lines and {shape}: they run joined to one"
 
 
-def _gpus(
-    manifest: manifests.Manifest, preferences: Mapping[str, Any], *, notebook: bool
-) -> int:
+def _gpus(manifest: manifests.Manifest, preferences: Mapping[str, Any], *, notebook: bool) -> int:
     """Return GPUs per learner (FfDL contract §1.2): a submitted manifest without any gets none."""
     if "gpus" in manifest.given or not notebook:
         return manifest.gpus
@@ -272,7 +271,7 @@ def _check_local(manifest: manifests.Manifest) -> None:
             "requirements are not installed by the local backend",
             code="C101",
             field="requirements",
-            hint="Install them into the kernel's environment, or begin the command with pip install",
+            hint="Install them into the kernel's environment, or let the command install them",
         )
     if manifest.learners > 64:
         raise BadInput(
@@ -287,9 +286,9 @@ def _check_local(manifest: manifests.Manifest) -> None:
 
 def _own_environment() -> dict[str, str]:
     """Return what a manifest without a caller's environment starts from: ours, filtered."""
-    import os  # noqa: PLC0415
+    import os
 
-    from ..learner.environment import base_environment  # noqa: PLC0415
+    from ..learner.environment import base_environment
 
     return base_environment(os.environ)[0]
 

@@ -223,7 +223,9 @@ def _from_token(token: str) -> str:
     try:
         return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
     except ValueError as wrong:
-        raise BadParameter("page_token is not one of ours", code="601", field="page_token") from wrong
+        raise BadParameter(
+            "page_token is not one of ours", code="601", field="page_token"
+        ) from wrong
 
 
 def timeline(folder: TrainingFolder) -> list[dict[str, Any]]:
@@ -256,17 +258,15 @@ def source(folder: TrainingFolder) -> dict[str, Any]:
             file: dict[str, Any] = {"path": entry.filename, "size": entry.file_size}
             if entry.file_size <= TEXT_BYTES:
                 content = archive.read(entry)
-                try:
+                with contextlib.suppress(UnicodeDecodeError):
                     file["text"] = content.decode()
-                except UnicodeDecodeError:
-                    pass
             shown.append(file)
     return {"files": shown, "origin": files.read_json(folder.origin)}
 
 
 def masked_manifest(folder: TrainingFolder) -> str:
     """Return the manifest's text with every secret as ``****``."""
-    from ..manifest import masked_text  # noqa: PLC0415
+    from ..manifest import masked_text
 
     return masked_text(folder.manifest.read_bytes())
 
@@ -284,7 +284,7 @@ def changed_manifest(text: bytes, changes: Mapping[str, Any]) -> bytes:
     if not changes:
         return text
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError  # noqa: PLC0415  (only a re-run with changes needs it)
+    from ruamel.yaml.error import YAMLError
 
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -342,5 +342,3 @@ def problem(error: FfdlError) -> dict[str, Any]:
         if value:
             shown[key] = value
     return shown
-
-

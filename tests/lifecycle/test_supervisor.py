@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from trainings import OWNER, Trainings, processes_of, state_directory, until
 
 from jupyter_ffdl.training import Status
+from trainings import OWNER, Trainings, processes_of, state_directory, until
 
 
 @pytest.fixture
@@ -138,10 +138,7 @@ def test_two_learners_meet(trainings: Trainings):
 
 
 def test_the_first_learner_that_fails_ends_the_others(trainings: Trainings):
-    script = (
-        "import os, sys, time\n"
-        "sys.exit(7) if os.environ['RANK'] == '1' else time.sleep(100)\n"
-    )
+    script = "import os, sys, time\nsys.exit(7) if os.environ['RANK'] == '1' else time.sleep(100)\n"
     training_id = trainings.submit(script, learners=2)
     status = trainings.ended(training_id)
     assert (status["status"], status["status_message"]) == ("FAILED", "7")

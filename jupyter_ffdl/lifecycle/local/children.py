@@ -21,7 +21,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2) where there is one; elsewhere (macOS) nothing happens."""
+    """Set an attribute of this process on Linux; elsewhere (macOS) nothing happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
@@ -34,9 +34,9 @@ class Children:
         self.exits: dict[int, int] = {}
         self._close_in_children: list[int] = []
         self._adopted: dict[int, int] = {}
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(
-            os, "pipe2"
-        ) else _pipe()
+        self._wake_read, self._wake_write = (
+            os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
+        )
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
@@ -77,7 +77,7 @@ class Children:
             code = work()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
-        except BaseException:  # noqa: BLE001 (a child must never run on as a second supervisor)
+        except BaseException:
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):
@@ -106,7 +106,7 @@ class Children:
             self.exits[pid] = os.waitstatus_to_exitcode(status)
 
     def wait(self, seconds: float | None, *descriptors: int) -> set[int]:
-        """Sleep until a child ends, an adopted process ends, a descriptor is readable, or time is up.
+        """Sleep until a process ends that is watched, a descriptor is readable, or time is up.
 
         Returns the readable ones among ``descriptors``.
         """
@@ -129,6 +129,6 @@ def _pipe() -> tuple[int, int]:
 
 
 def monotonic() -> float:
-    """Return seconds that go on while the machine sleeps, and never jump (where Linux gives them)."""
+    """Return seconds that never jump and, on Linux, go on while the machine sleeps."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)

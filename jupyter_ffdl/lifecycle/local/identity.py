@@ -34,7 +34,7 @@ def read_stat(pid: int) -> Stat | None:
     if sys.platform != "linux":
         return _read_stat_elsewhere(pid)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (read for thousands of pids)
+        with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
@@ -44,7 +44,7 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def _read_stat_elsewhere(pid: int) -> Stat | None:
-    import psutil  # noqa: PLC0415 (not on Linux's way to the user's command)
+    import psutil
 
     try:
         process = psutil.Process(pid)
@@ -66,14 +66,14 @@ def boot_id() -> str:
     if sys.platform == "darwin":
         return _sysctl("kern.bootsessionuuid")
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
     except OSError:
         return ""
 
 
 def _sysctl(name: str) -> str:
-    import ctypes  # noqa: PLC0415 (macOS only)
+    import ctypes
 
     size = ctypes.c_size_t(128)
     value = ctypes.create_string_buffer(size.value)
@@ -85,7 +85,7 @@ def _sysctl(name: str) -> str:
 def pid_namespace() -> str:
     """Return what names the set of pids that this process sees; empty where there is only one."""
     try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (no path, a name)
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 
@@ -116,7 +116,7 @@ class Process:
     def from_json(cls, value: Mapping[str, Any] | None) -> Process | None:
         """Return the process that ``to_json`` described, or None where this is no description."""
         try:
-            assert value is not None  # noqa: S101 (one way out for all that is no description)
+            assert value is not None
             return cls(
                 int(value["pid"]),
                 int(value["start_time"]),

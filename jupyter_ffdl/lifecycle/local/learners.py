@@ -199,15 +199,13 @@ class Learners:
         ended = files.read_json(directory / "exit.json")
         if ended is None:
             process = self._runners.get(learner)
-            if process is None or (
-                process.pid not in self.children.exits and process.alive()
-            ):
+            if process is None or (process.pid not in self.children.exits and process.alive()):
                 return
             ended = files.read_json(directory / "exit.json") or self._inherit(learner, process)
         if ended is not None:
             self.exits[learner] = int(ended["exit_code"])
             self._forget(learner)
-            ordered = sorted(self.exits, key=lambda n: self._ended_at(n))
+            ordered = sorted(self.exits, key=self._ended_at)
             self.exits = {n: self.exits[n] for n in ordered}
 
     def _ended_at(self, learner: int) -> int:
@@ -220,9 +218,7 @@ class Learners:
         if command is not None:
             if command.pid in self.children.exits:
                 code = self.children.exits.pop(command.pid)
-                runner.write_exit(
-                    directory, self.folder.job / f"learner-{learner}.exit", code
-                )
+                runner.write_exit(directory, self.folder.job / f"learner-{learner}.exit", code)
                 return files.read_json(directory / "exit.json")  # type: ignore[no-any-return]
             if _is_child(command.pid):
                 if learner not in self._inherited:
@@ -295,7 +291,7 @@ class Learners:
         return self.children.fork(self._collect, die_with_us=True)
 
     def _collect(self) -> int:
-        from jupyter_ffdl.learner.collector import Collector  # noqa: PLC0415
+        from jupyter_ffdl.learner.collector import Collector
 
         Collector(self.folder.root, self.attempt, self.spec).run()
         return 0
@@ -393,5 +389,3 @@ def _is_child(pid: int) -> bool:
     except (ChildProcessError, ProcessLookupError):
         return False
     return True
-
-

@@ -243,7 +243,7 @@ def _me(generation: int) -> Owner:
     return Owner(host(), Process.of(os.getpid()), generation, 0, time.time_ns() // 1_000_000)
 
 
-def _is_over(owner: Owner, folder: Path, shared: bool | None) -> bool:  # noqa: FBT001
+def _is_over(owner: Owner, folder: Path, shared: bool | None) -> bool:
     """Whether an owner whose lock is free has ended for certain."""
     if owner.released or owner.same_kernel:
         return True
@@ -283,7 +283,7 @@ def _open_locked(path: Path) -> int | None:
 
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        there = os.stat(path)  # noqa: PTH116 (compared with fstat)
+        there = os.stat(path)
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), there)
@@ -378,7 +378,7 @@ def _on_network(folder: Path) -> bool:
         return False
     path = os.path.realpath(folder)
     best, kind = "", ""
-    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:  # noqa: PTH123
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:
         for line in mounts:
             left, _, right = line.partition(" - ")
             point = left.split(" ")[4].encode().decode("unicode_escape")

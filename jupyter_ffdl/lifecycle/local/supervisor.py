@@ -31,7 +31,7 @@ from .ownership import Ownership, TakenOver
 
 BEAT_SECONDS = float(os.environ.get("FFDL_BEAT_SECONDS", "5"))
 STORE_SECONDS = 3600.0
-"""How long storing may take before it counts as failed: a results directory may be on a slow share."""
+"""How long a step may take before it counts as failed; a results directory may be slow."""
 
 Step = Callable[[TrainingFolder, dict[str, Any]], int]
 
@@ -142,9 +142,11 @@ class Supervisor:
         if ending.kind in {"halt", "max_runtime"}:
             self._announce_stop(ending)
         phases.set_state(
-            self.folder, "LC_WAIT_ON_" + {"halt": "HALT", "exit0": "SUCCESS"}.get(
+            self.folder,
+            "LC_WAIT_ON_"
+            + {"halt": "HALT", "exit0": "SUCCESS"}.get(
                 "halt" if ending.kind == "halt" else f"{ending.kind}{ending.exit_code}", "FAILURE"
-            )
+            ),
         )
         learners.stop_all(grace=float(self.spec["grace_seconds"]))
         learners.look()
@@ -218,12 +220,12 @@ class Supervisor:
 
     def _verdict(self, ending: Ending, code: str, store_code: int) -> dict[str, Any]:
         """Write ``verdict.json`` and return what the status carries of it (contract §2.4)."""
-        from . import autopsy  # noqa: PLC0415  (not needed before the command runs)
+        from . import autopsy
 
         try:
             return autopsy.examine(self.folder, self.spec, self.attempt, ending, code, store_code)
-        except Exception as failure:  # noqa: BLE001 (an end without its reason is still an end)
-            print(f"No verdict: {failure!r}", file=sys.stderr)  # noqa: T201
+        except Exception as failure:
+            print(f"No verdict: {failure!r}", file=sys.stderr)
             return {"exit_code": ending.exit_code} if ending.exit_code else {}
 
     # Steps
@@ -267,7 +269,7 @@ class Supervisor:
 
     def _look_at_requests(self) -> None:
         try:
-            names = sorted(os.listdir(self.folder.requests))  # noqa: PTH208 (names are all we need)
+            names = sorted(os.listdir(self.folder.requests))
         except FileNotFoundError:
             return
         for name in names:
@@ -307,7 +309,7 @@ class Supervisor:
                     status, message=message, code=code, attempt=attempt, detail=detail
                 )
             except OSError as failure:
-                print(f"{status.value} could not be written: {failure}", file=sys.stderr)  # noqa: T201
+                print(f"{status.value} could not be written: {failure}", file=sys.stderr)
                 self.pause(1.0)
             else:
                 return
@@ -338,8 +340,8 @@ def _terminal(ending: Ending, store_code: int) -> tuple[Status, str, str]:
 
 def _import_everything() -> None:
     """Load all modules of ours that are needed later, while the command runs."""
-    from ...trainer import queue  # noqa: F401, PLC0415
-    from . import autopsy  # noqa: F401, PLC0415
+    from ...trainer import queue
+    from . import autopsy
 
 
 def supervise(path: Path, stale: str = "") -> int:
@@ -354,7 +356,7 @@ def supervise(path: Path, stale: str = "") -> int:
     with contextlib.suppress(TakenOver):
         Supervisor(folder, ownership).run()
         ownership.release()
-    from ...trainer import queue  # noqa: PLC0415
+    from ...trainer import queue
 
     queue.start_waiting(folder.state_dir)
     return 0
