@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .hub import StreamHub
 
 OPEN_ROUTES = ("ffdl/health",)
-"""Routes without a login. By the trait ``allow_unauthenticated_logs`` also those of the next list."""
+"""Routes without a login; ``allow_unauthenticated_logs`` adds those of the next list."""
 
 OPEN_BY_TRAIT = ("ffdl/v1/models/{id}/logs", "ffdl/v1/models/{id}/metrics")
 
@@ -122,6 +122,7 @@ class FfdlApp(ExtensionApp):
         self._watching = asyncio.ensure_future(trainer.watch())
         self.hub = StreamHub(trainer)
         assert self.serverapp is not None
+        assert self.serverapp.event_logger is not None
         self._announcer = Announcer(self.serverapp.event_logger, trainer)
         self._record = ServerRecord.write(self.serverapp, self)
         self.activity.start()

@@ -84,7 +84,7 @@ def secret_user(provider: IdentityProvider) -> User:
 
 
 def watson_user(header: str) -> str:
-    """Return the ``bluemix-instance-id`` of ``X-Watson-Userinfo``: for display, it grants nothing."""
+    """Return the user name in ``X-Watson-Userinfo``: for display, it grants nothing."""
     pairs = dict(pair.strip().partition("=")[::2] for pair in header.split(";"))
     return pairs.get("bluemix-instance-id", "").strip()[:128]
 

@@ -85,7 +85,7 @@ class FfdlHandler(APIHandler):
             return
         self._require_login()
         self._check_request_is_theirs()
-        if not self._implemented(cast("str", self.request.method)):
+        if not self._implemented(str(self.request.method)):
             raise WrongMethod("Method not allowed")
         if self.needs_ready:
             await self.ffdl.ready()
@@ -128,7 +128,7 @@ class FfdlHandler(APIHandler):
     @property
     def _public(self) -> bool:
         """Whether this request needs no login, whatever the settings are."""
-        method = getattr(self, cast("str", self.request.method).lower(), None)
+        method = getattr(self, str(self.request.method).lower(), None)
         return hasattr(method, "__allow_unauthenticated")
 
     def check_xsrf_cookie(self) -> None:
@@ -289,9 +289,7 @@ class FfdlHandler(APIHandler):
         try:
             value = json.loads(bytes(self._received) or b"{}")
         except (ValueError, RecursionError) as error:
-            raise BadInput(
-                f"The body is not JSON: {error}", hint="Send a JSON object"
-            ) from None
+            raise BadInput(f"The body is not JSON: {error}", hint="Send a JSON object") from None
         if not isinstance(value, dict):
             raise BadInput("The body is not a JSON object", hint='Send {"name": value, …}')
         return value
@@ -350,7 +348,7 @@ class FfdlHandler(APIHandler):
             self.log.error("jupyter_ffdl: incident %s", answer.incident, exc_info=error)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log nothing here: refusals are the caller's, and incidents are logged by `write_error`."""
+        """Log nothing here: refusals are the caller's, and `write_error` logs incidents."""
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Drop the connection where an answer that has begun cannot go on; else answer."""
@@ -384,7 +382,6 @@ def to_json(value: Any) -> bytes:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
         return json.dumps(value).encode()
-
 
 
 class UnknownPathHandler(FfdlHandler):

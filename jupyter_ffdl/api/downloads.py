@@ -70,9 +70,7 @@ class DefinitionHandler(DownloadHandler):
     @authorized
     async def get(self, training_id: str) -> None:
         """Send the submitted zip."""
-        path = await self.call(
-            self.trainer.definition, self.training_id(training_id), self.owner
-        )
+        path = await self.call(self.trainer.definition, self.training_id(training_id), self.owner)
         with await asyncio.to_thread(path.open, "rb") as file:
             await self.send_file(file, f"{training_id}-definition.zip")
 
@@ -129,7 +127,8 @@ async def results_of(handler: FfdlHandler, training_id: str) -> SafeTree | None:
     known = handler.training_id(training_id)
     folder = await handler.call(handler.trainer.folder, known, handler.owner)
     directory = await handler.call(handler.trainer.results_dir, known, handler.owner)
-    return None if directory is None else SafeTree(directory, also=(folder.root / "attempts", folder.logs))
+    logs = (folder.root / "attempts", folder.logs)
+    return None if directory is None else SafeTree(directory, also=logs)
 
 
 def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:

@@ -157,6 +157,4 @@ async def training_folder(subscription: Subscription) -> TrainingFolder:
     if not valid_id(subscription.training_id):
         raise NotFound("Not found", description="model_id not found")
     trainer = subscription.hub.trainer
-    return await asyncio.to_thread(
-        trainer.folder, subscription.training_id, subscription.owner
-    )
+    return await asyncio.to_thread(trainer.folder, subscription.training_id, subscription.owner)

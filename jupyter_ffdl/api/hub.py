@@ -66,7 +66,8 @@ class FileWatch:
                 target = target.parent
             if str(target) != self._watched:
                 self.close()
-                if self._hub.add(target, IN_MODIFY if target == self.path else ENTRIES, self._waker):
+                mask = IN_MODIFY if target == self.path else ENTRIES
+                if self._hub.add(target, mask, self._waker):
                     self._watched = str(target)
             # What came to be before the watch did would tell nobody.
             if target == self.path or not (target / self._next_part(target)).exists():
@@ -124,9 +125,9 @@ class StreamHub:
         if self._watcher is None:
             return False
         name = str(path)
-        if name not in self._files or not self._watcher.watches(name):
-            if not self._watcher.add(name, mask):
-                return False
+        watched = name in self._files and self._watcher.watches(name)
+        if not watched and not self._watcher.add(name, mask):
+            return False
         self._files.setdefault(name, set()).add(waker)
         return True
 

@@ -70,8 +70,8 @@ class ReadingHandler(StreamingHandler):
         """Check everything that can be wrong before the answer begins, then stream."""
         owner = await self.call(self.owner_of, self.training_id(training_id))
         folder = await self.call(self.trainer.folder, training_id, owner)
-        request: dict[str, Any] = {name: self.number(name, 0, minimum=1) for name in ("learner", "attempt")}
-        request = {name: value for name, value in request.items() if value}
+        given = [name for name in ("learner", "attempt") if self.text(name)]
+        request: dict[str, Any] = {name: self.number(name, 1, minimum=1) for name in given}
         if self.text("tail"):
             request["cursor"] = {"attempt": max([1, *folder.attempts()])}
         self.reading = Reading(self.ffdl.hub, owner, training_id, request)
@@ -116,7 +116,7 @@ class LogsHandler(ReadingHandler):
 
     @web.authenticated
     @authorized
-    async def get(self, training_id: str) -> None:
+    async def get(self, training_id: str) -> None:  # type: ignore[override]
         """Stream the log; ``wstest`` is FfDL's test of the way to the client."""
         if training_id == "wstest" and self.wants_socket and self.current_user is not auth.ANYBODY:
             await self.upgrade()
@@ -150,7 +150,7 @@ class MetricsHandler(ReadingHandler):
 
     @web.authenticated
     @authorized
-    async def get(self, training_id: str) -> None:
+    async def get(self, training_id: str) -> None:  # type: ignore[override]
         """Stream the records."""
         await self.read(training_id)
 

@@ -42,9 +42,7 @@ class ModelHandler(FfdlHandler):
                 field="status",
                 hint='Send {"status": "halt"}',
             )
-        await self.call(
-            self.trainer.halt, self.training_id(training_id), self.owner, by=self.asker
-        )
+        await self.call(self.trainer.halt, self.training_id(training_id), self.owner, by=self.asker)
         self.reply({"model_id": training_id}, status=202)
 
     @web.authenticated
@@ -65,9 +63,7 @@ class TimelineHandler(FfdlHandler):
     @authorized
     async def get(self, training_id: str) -> None:
         """Answer statuses and events together."""
-        events = await self.call(
-            self.trainer.timeline, self.training_id(training_id), self.owner
-        )
+        events = await self.call(self.trainer.timeline, self.training_id(training_id), self.owner)
         self.reply({"events": events})
 
 

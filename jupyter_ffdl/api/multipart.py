@@ -123,11 +123,9 @@ def _begins(head: bytes) -> PartBegins:
         name, colon, value = line.partition(":")
         if colon and name.strip().lower() == "content-disposition":
             message["Content-Disposition"] = value.strip()
-    name = message.get_param("name", header="content-disposition")
-    filename = message.get_param("filename", None, header="content-disposition")
-    if filename is None:
-        filename = message.get_param("filename*", None, header="content-disposition")
-    return PartBegins(str(name or ""), None if filename is None else str(filename))
+    part = message.get_param("name", header="content-disposition")
+    filename = message.get_filename()
+    return PartBegins(str(part or ""), filename)
 
 
 def _broken(why: str) -> BadInput:

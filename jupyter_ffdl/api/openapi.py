@@ -131,14 +131,7 @@ def _content(answer: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models = [
-        model
-        for model in vars(wire).values()
-        if isinstance(model, type)
-        and issubclass(model, BaseModel)
-        and model.__module__ == wire.__name__
-        and model is not wire.Wire
-    ]
+    models: list[type[BaseModel]] = [getattr(wire, name) for name in wire.__all__ if name != "Wire"]
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=_REF
     )

@@ -72,9 +72,7 @@ class ScalarsHandler(FfdlHandler):
         """Answer the curves of one attempt."""
         from ..trainingdata.series import read_scalars  # noqa: PLC0415  (numpy)
 
-        folder = await self.call(
-            self.trainer.folder, self.training_id(training_id), self.owner
-        )
+        folder = await self.call(self.trainer.folder, self.training_id(training_id), self.owner)
         options = self._options()
         self.reply(await self.call(lambda: _answer(read_scalars(folder.root, **options))))
 

@@ -99,7 +99,7 @@ class SafeTree:
             if stat.S_ISLNK(info.st_mode):
                 if self._real(full) is None:
                     return None
-                info = os.stat(full)  # noqa: PTH116
+                info = os.stat(full)
         except OSError:
             return None
         if not stat.S_ISREG(info.st_mode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ..trainingdata.summary import row_summary
 from .following import training_folder
 from .hub import LOOK_SECONDS, FileWatch
 
@@ -44,9 +45,7 @@ class RowChannel:
                     watch.close()
         await subscription.send("end")
 
-    def _watch(
-        self, folder: TrainingFolder, attempt: int, watch: FileWatch | None
-    ) -> FileWatch:
+    def _watch(self, folder: TrainingFolder, attempt: int, watch: FileWatch | None) -> FileWatch:
         path = folder.learner(attempt, 1) / "scalars.bin"
         if watch is None or watch.path != path:
             if watch is not None:
@@ -56,8 +55,6 @@ class RowChannel:
         return watch
 
     def _row(self, folder: TrainingFolder) -> dict[str, Any]:
-        from ..trainingdata.summary import summary  # noqa: PLC0415
-
         trainer = self.subscription.hub.trainer
         row = trainer.row(self.subscription.training_id, self.subscription.owner)
-        return {**row, **summary(folder.root)}
+        return {**row, **row_summary(folder.root, row["attempt"])}

@@ -58,9 +58,7 @@ class Page(Columns):
         return super().rows if self.last is None else min(super().rows, self.last)
 
 
-def read_rows(
-    position: Position, tags: Collection[str] | None
-) -> tuple[list[Series], int]:
+def read_rows(position: Position, tags: Collection[str] | None) -> tuple[list[Series], int]:
     """Return the next rows as series, and the row behind them."""
     if not position.path.parent.is_dir():
         return [], position.at

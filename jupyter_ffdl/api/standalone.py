@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from jupyter_core.application import base_aliases, base_flags
 from jupyter_server.serverapp import ServerApp
@@ -25,7 +26,7 @@ class FfdlServer(ServerApp):
     """A Jupyter server with the login, the event bus and nothing of notebooks."""
 
     port_default_value = 8899
-    default_services = ("api", "auth", "events", "security", "shutdown")
+    default_services = ("api", "auth", "events", "security", "shutdown")  # type: ignore[assignment]
 
     def running_server_info(self, kernel_count: bool = True) -> str:  # noqa: FBT001, FBT002
         """Say nothing: ``FfdlStandalone`` says how to use it."""
@@ -48,7 +49,7 @@ class FfdlStandalone(FfdlApp):
     kind = "standalone"
     serverapp_class = FfdlServer
     open_browser = False
-    aliases: ClassVar[dict[Any, Any]] = {
+    aliases = {  # noqa: RUF012  (traitlets' own form)
         **base_aliases,
         "ip": "ServerApp.ip",
         "port": "ServerApp.port",
@@ -56,7 +57,7 @@ class FfdlStandalone(FfdlApp):
         "state-dir": "FfdlApp.state_dir",
         "idle-exit": "FfdlStandalone.idle_exit_seconds",
     }
-    flags: ClassVar[dict[Any, Any]] = {
+    flags = {  # noqa: RUF012
         **base_flags,
         **boolean_flag(
             "allow-root",
@@ -117,7 +118,9 @@ class FfdlStandalone(FfdlApp):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``jupyter ffdl``."""
-    FfdlStandalone.launch_instance(None if argv is None else list(argv))
+    FfdlStandalone.launch_instance(  # type: ignore[no-untyped-call]
+        None if argv is None else list(argv)
+    )
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
@@ -126,6 +129,4 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     # As __main__ this module is not the one that the server loads.
-    from jupyter_ffdl.api import standalone
-
-    standalone.main()
+    importlib.import_module(_MODULE).main()

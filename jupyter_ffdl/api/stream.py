@@ -29,7 +29,7 @@ class StreamHandler(StreamingHandler):
 
     @web.authenticated
     @authorized
-    async def get(self) -> None:
+    async def get(self) -> None:  # type: ignore[override]
         """Upgrade; the client subscribes."""
         if not self.wants_socket:
             raise BadInput(
@@ -78,7 +78,7 @@ class TrainingStreamHandler(StreamHandler):
 
     @web.authenticated
     @authorized
-    async def get(self, training_id: str) -> None:
+    async def get(self, training_id: str) -> None:  # type: ignore[override]
         """Follow the channels that are asked for, to the end of the training."""
         self.only = self.training_id(training_id)
         await self.call(self.trainer.folder, training_id, self.owner)

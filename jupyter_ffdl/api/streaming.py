@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
 
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketHandler
@@ -12,7 +11,7 @@ from tornado.websocket import WebSocketHandler
 from .base import BINARY, FfdlHandler
 
 
-class StreamingHandler(WebSocketMixin, WebSocketHandler, FfdlHandler):  # type: ignore[misc]
+class StreamingHandler(WebSocketMixin, WebSocketHandler, FfdlHandler):
     """Answers a GET by a stream: over a WebSocket where one is asked for, else over HTTP."""
 
     def initialize(self) -> None:

@@ -138,7 +138,7 @@ class Session:
             await subscription.send("error", error=answer_for(error).body)
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (said to the client by its incident, and logged)
             self.failed = True
             answer = answer_for(error)
             self._log.exception("jupyter_ffdl: incident %s", answer.incident)
@@ -165,7 +165,8 @@ class Session:
 def _channel(request: Mapping[str, Any], subscription: Subscription) -> Channel:
     from .channels import CHANNELS  # noqa: PLC0415  (channels import us)
 
-    return CHANNELS[request["channel"]](subscription)
+    channel: Channel = CHANNELS[request["channel"]](subscription)
+    return channel
 
 
 def encoded(message: Mapping[str, Any]) -> bytes:

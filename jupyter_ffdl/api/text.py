@@ -134,8 +134,9 @@ class LaterLog(MergedLog):
         """Leave out all but the last ``count`` lines of all logs together."""
         logs = log_files(self._folder, attempt=self._attempt)
         lasts = (
-            ((line.time, line.rindex, log) for line in log.read_lines(max(1, log.lines() - count + 1)))
+            ((line.time, line.rindex, log) for line in log.read_lines(max(1, first)))
             for log in logs
+            for first in [log.lines() - count + 1]
         )
         merged = list(heapq.merge(*lasts, key=lambda item: item[0]))[-count:]
         kept: dict[Path, int] = {}

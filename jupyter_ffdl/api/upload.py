@@ -1,4 +1,4 @@
-"""A submission on its way in: small parts in memory, the code on disk, nothing left of a failure."""
+"""A submission on its way in: small parts in memory, the code on disk, no trace of a failure."""
 
 from __future__ import annotations
 
@@ -59,9 +59,10 @@ class Upload:
             self._open_code()
             self._take = self._take_code
         elif part.name in LIMITS and part.name not in self._parts:
-            if part.name != "manifest" or part.filename is not None:
-                self._parts[part.name] = bytearray()
-                self._take = self._into(part.name)
+            if part.name == "manifest" and part.filename is None:
+                return  # §1.9 wants a file part
+            self._parts[part.name] = bytearray()
+            self._take = self._into(part.name)
 
     def _open_code(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
