@@ -7,6 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -191,7 +192,7 @@ def test_cutting_the_log_anywhere_shows_the_same(text, cuts):
     whole, pieces = LogTail(5), LogTail(5)
     whole.feed(1, text)
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         pieces.feed(1, text[start:end])
     assert pieces.lines() == whole.lines()
 
