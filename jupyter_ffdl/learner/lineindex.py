@@ -34,7 +34,7 @@ class LineIndex:
         if self._file.size:
             last = self._file.read_from(self._file.size - ENTRY.size)
             self._line_start, self._rindex, time = ENTRY.unpack(last)
-            stamps.last = max(stamps.last, time & ~END_MARK)
+            stamps.last = max(stamps.last, (time & ~END_MARK) - 1)
         self._scanned = self._line_start
 
     @property

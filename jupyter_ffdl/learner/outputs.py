@@ -125,7 +125,7 @@ class Outputs:
             "records_bytes": self.records.size,
             "rows": self._rows.size // ROW.size,
             "series": len(self._table.series),
-            "runs": self._runs,
+            "runs": dict(self._runs),
         }
 
     def close(self) -> None:

@@ -113,20 +113,19 @@ def _scalar(path: Path, series: Mapping[str, Any]) -> tuple[dict[str, Any] | Non
 def _sample(path: Path, count: int, number: int) -> Array:
     """Return rows of one series spread over the file, its last one included."""
     if count <= _READ_WHOLE_ROWS:
-        rows = _read(path, 0, count)
-        return rows[rows["series"] == number]
+        return _read_series(path, 0, count, number)
     parts = []
     for window in range(MAX_POINTS):
-        rows = _read(path, window * (count - _WINDOW_ROWS) // MAX_POINTS, _WINDOW_ROWS)
-        parts.append(rows[rows["series"] == number][:1])
+        first = window * (count - _WINDOW_ROWS) // MAX_POINTS
+        parts.append(_read_series(path, first, _WINDOW_ROWS, number)[:1])
     tail = _TAIL_ROWS
     while True:
-        rows = _read(path, max(0, count - tail), tail)
-        last = rows[rows["series"] == number][-1:]
+        last = _read_series(path, max(0, count - tail), tail, number)[-1:]
         if len(last) or tail >= count:
-            rows = np.concatenate([*parts, last])
-            return rows
+            break
         tail *= 8
+    sampled: Array = np.concatenate([*parts, last])
+    return sampled
 
 
 def _broken_since(path: Path, number: int) -> int:
@@ -135,8 +134,7 @@ def _broken_since(path: Path, number: int) -> int:
     step = 0
     while end > 0:
         begin = max(0, end - _ROWS_AT_ONCE)
-        rows = _read(path, begin, end - begin)
-        rows = rows[rows["series"] == number]
+        rows = _read_series(path, begin, end - begin, number)
         sound = np.flatnonzero(np.isfinite(rows["value"]))
         first = int(sound[-1]) + 1 if len(sound) else 0
         if first < len(rows):
@@ -147,5 +145,7 @@ def _broken_since(path: Path, number: int) -> int:
     return step
 
 
-def _read(path: Path, first: int, count: int) -> Array:
-    return np.fromfile(path, ROWS, count, offset=first * ROW.size)
+def _read_series(path: Path, first: int, count: int, number: int) -> Array:
+    rows = np.fromfile(path, ROWS, count, offset=first * ROW.size)
+    own: Array = rows[rows["series"] == number]
+    return own

@@ -28,7 +28,7 @@ class EventFile:
     """How far one event file has been read.
 
     ``offset``: bytes read as whole records. ``inode`` tells a replaced file. ``bad``: why the rest
-    of the file is not read, or "".
+    of the file is not read, or "". ``behind``: whether the last ``read`` left bytes unseen.
     """
 
     path: Path
@@ -37,6 +37,7 @@ class EventFile:
     bad: str = ""
     size: int = -1
     skipped: int = 0
+    behind: bool = False
     head: FileHead = field(default_factory=FileHead)
 
     def state(self) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class EventFile:
         ``[]`` where there is nothing new, or the rest is half written. A record longer than
         ``limit`` is read whole. Missing files are empty.
         """
+        self.behind = False
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
@@ -77,7 +79,7 @@ class EventFile:
             self.size = about.st_size
             if self.bad or about.st_size == self.offset:
                 return []
-            data = os.pread(descriptor, limit, self.offset)
+            data = os.pread(descriptor, max(limit, _HEADER.size), self.offset)
             needed = self._first_record_bytes(data)
             if len(data) < needed <= self.size - self.offset:
                 data = os.pread(descriptor, needed, self.offset)
@@ -85,12 +87,10 @@ class EventFile:
             return []
         finally:
             os.close(descriptor)
-        return self._split(data)
-
-    @property
-    def behind(self) -> bool:
-        """Whether bytes are left that ``read`` has not seen as whole records."""
-        return not self.bad and self.size > self.offset
+        end = self.offset + len(data)
+        payloads = self._split(data)
+        self.behind = bool(payloads) and end < self.size
+        return payloads
 
     def _first_record_bytes(self, data: bytes) -> int:
         if len(data) < _HEADER.size:
@@ -121,6 +121,6 @@ class EventFile:
             else:
                 self.skipped += 1
             position = after
-        self.head.learn(self.offset, data[:position])
+        self.head.learn(self.offset, data if self.bad else data[:position])
         self.offset += position
         return payloads

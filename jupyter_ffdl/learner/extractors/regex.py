@@ -128,7 +128,7 @@ class RegexExtractor:
         """Return all that a later process needs, as plain JSON."""
         return {
             "windows": {
-                path: {"file": window.file.state(), "lines": window.lines}
+                path: {"file": window.file.state(), "lines": list(window.lines)}
                 for path, window in self._windows.items()
             }
         }

@@ -234,9 +234,9 @@ def _group_state(group: _Group) -> dict[str, Any]:
         "label": group.label,
         "subid": group.subid,
         "learner": group.learner,
-        "plugins": group.plugins,
+        "plugins": dict(group.plugins),
     }
     if group.open_step is not None:
         done = group.open_step
-        state["open"] = [done.step, done.wall_time, done.values]
+        state["open"] = [done.step, done.wall_time, dict(done.values)]
     return state
