@@ -36,7 +36,8 @@ class FfdlError(Exception):
         self.description = description
 
     def __str__(self) -> str:
-        where = f" (line {self.line})" if self.line is not None else ""
+        named = self.line is None or f"line {self.line}" in self.message
+        where = "" if named else f" (line {self.line})"
         hint = f". {self.hint}" if self.hint else ""
         return f"{self.message}{where}{hint}"
 

@@ -93,7 +93,7 @@ class Trainings:
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
     def ended(self, training_id: str, seconds: float = 30) -> dict[str, Any]:
-        """Wait for the end and return ``training_status`` with a failed wait's log in its message."""
+        """Wait for the end and return ``training_status``."""
         folder = self.folder(training_id)
 
         def over() -> bool:

@@ -286,9 +286,9 @@ def _check_local(manifest: manifests.Manifest) -> None:
 
 def _own_environment() -> dict[str, str]:
     """Return what a manifest without a caller's environment starts from: ours, filtered."""
-    import os
+    import os  # noqa: PLC0415
 
-    from ..learner.environment import base_environment
+    from ..learner.environment import base_environment  # noqa: PLC0415
 
     return base_environment(os.environ)[0]
 

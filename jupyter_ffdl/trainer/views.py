@@ -266,7 +266,7 @@ def source(folder: TrainingFolder) -> dict[str, Any]:
 
 def masked_manifest(folder: TrainingFolder) -> str:
     """Return the manifest's text with every secret as ``****``."""
-    from ..manifest import masked_text
+    from ..manifest import masked_text  # noqa: PLC0415
 
     return masked_text(folder.manifest.read_bytes())
 
@@ -283,8 +283,8 @@ def changed_manifest(text: bytes, changes: Mapping[str, Any]) -> bytes:
         )
     if not changes:
         return text
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml import YAML  # noqa: PLC0415  (only a re-run with changes needs it)
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
 
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -332,13 +332,11 @@ def stacks(folder: TrainingFolder, attempt: int, wait_seconds: float) -> list[di
 def problem(error: FfdlError) -> dict[str, Any]:
     """Return an error as the contract §2.2 shows it, without HTTP."""
     shown: dict[str, Any] = {"code": error.http_status, "error": error.message}
-    for key, value in (
-        ("description", error.description),
-        ("field", error.field),
-        ("line", error.line),
-        ("hint", error.hint),
-        ("error_code", error.code),
-    ):
-        if value:
-            shown[key] = value
-    return shown
+    told = {
+        "description": error.description,
+        "field": error.field,
+        "line": error.line,
+        "hint": error.hint,
+        "error_code": error.code,
+    }
+    return shown | {key: value for key, value in told.items() if value}

@@ -77,7 +77,7 @@ class Children:
             code = work()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
-        except BaseException:
+        except BaseException:  # noqa: BLE001 (a child must never run on as a second supervisor)
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):

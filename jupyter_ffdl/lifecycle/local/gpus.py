@@ -283,12 +283,12 @@ def _machine_wide() -> Path:
         shared = lock.stat().st_mode & _SHARED_AND_STICKY == _SHARED_AND_STICKY
     except OSError:
         shared = False
-    return lock if shared else Path("/tmp")
+    return lock if shared else Path("/tmp")  # noqa: S108 (guarded by the sticky bit and O_NOFOLLOW)
 
 
 def _ask(*arguments: str) -> str:
     """Return what nvidia-smi answers, nothing where there is none or no driver."""
-    import subprocess
+    import subprocess  # noqa: PLC0415 (most trainings need no GPU)
 
     try:
         answer = subprocess.run(

@@ -34,7 +34,7 @@ def read_stat(pid: int) -> Stat | None:
     if sys.platform != "linux":
         return _read_stat_elsewhere(pid)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (read for thousands of pids)
             text = file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
@@ -44,7 +44,7 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def _read_stat_elsewhere(pid: int) -> Stat | None:
-    import psutil
+    import psutil  # noqa: PLC0415 (not on Linux's way to the user's command)
 
     try:
         process = psutil.Process(pid)
@@ -66,14 +66,14 @@ def boot_id() -> str:
     if sys.platform == "darwin":
         return _sysctl("kern.bootsessionuuid")
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
             return file.read().strip()
     except OSError:
         return ""
 
 
 def _sysctl(name: str) -> str:
-    import ctypes
+    import ctypes  # noqa: PLC0415 (macOS only)
 
     size = ctypes.c_size_t(128)
     value = ctypes.create_string_buffer(size.value)
@@ -85,7 +85,7 @@ def _sysctl(name: str) -> str:
 def pid_namespace() -> str:
     """Return what names the set of pids that this process sees; empty where there is only one."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (no path, a name)
     except OSError:
         return ""
 

@@ -291,7 +291,7 @@ class Learners:
         return self.children.fork(self._collect, die_with_us=True)
 
     def _collect(self) -> int:
-        from jupyter_ffdl.learner.collector import Collector
+        from jupyter_ffdl.learner.collector import Collector  # noqa: PLC0415
 
         Collector(self.folder.root, self.attempt, self.spec).run()
         return 0

@@ -46,7 +46,7 @@ def enter(
     _mount("none", root, "", _MS_UNBINDABLE)
     _show("", root, _children(real))
     for path, directory in real.items():
-        os.makedirs(root + path, exist_ok=True)
+        os.makedirs(root + path, exist_ok=True)  # noqa: PTH103
         _mount(directory, root + path, "", _MS_BIND | _MS_REC)
     _bind_hosts(root, facts)
     # What a command writes to the root itself would vanish with it: it shall fail instead.
@@ -62,7 +62,7 @@ def available() -> bool:
     """Whether literal paths are to be had here; tried out once, in a process of its own."""
     if sys.platform != "linux":
         return False
-    import subprocess
+    import subprocess  # noqa: PLC0415 (servers only)
 
     tried = subprocess.run(
         [
@@ -81,7 +81,7 @@ def available() -> bool:
 
 def probe() -> None:
     """Enter a new root; raises OSError where that is not to be had."""
-    import tempfile
+    import tempfile  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as directory:
         job = Path(directory) / "job"
@@ -91,7 +91,7 @@ def probe() -> None:
             code = 1
             try:
                 enter({"/job": job, "/mnt/data/probe": job}, {})
-                code = 0 if os.path.isdir("/mnt/data/probe") else 1
+                code = 0 if os.path.isdir("/mnt/data/probe") else 1  # noqa: PTH112
             finally:
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -126,16 +126,16 @@ def _show(directory: str, root: str, made: Mapping[str, set[str]]) -> None:
             continue
         there = f"{root}{directory}/{entry.name}"
         if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), there)
+            os.symlink(os.readlink(entry.path), there)  # noqa: PTH115, PTH211
         elif entry.is_dir():
-            os.mkdir(there)
+            os.mkdir(there)  # noqa: PTH102
             _mount(entry.path, there, "", _MS_BIND | _MS_REC)
         elif entry.is_file():
             _touch(there)
             _mount(entry.path, there, "", _MS_BIND)
     for name in own:
         path = f"{directory}/{name}"
-        os.mkdir(root + path)
+        os.mkdir(root + path)  # noqa: PTH102
         if path in made:
             _show(path, root, made)
 
@@ -144,7 +144,7 @@ def _bind_hosts(root: str, facts: Mapping[str, Any]) -> None:
     """Let the learners' names resolve: FfDL contract §5.5."""
     names = hosts_lines(str(facts.get("uuid", "")), facts.get("addresses") or [])
     hosts = root + os.path.realpath("/etc/hosts")
-    if not names or not os.path.exists(hosts):
+    if not names or not os.path.exists(hosts):  # noqa: PTH110
         return
     content = Path("/etc/hosts").read_bytes().rstrip(b"\n") + b"\n" + names.encode()
     # Beside the new root, not in it: from what is unbindable no file can be bound either.
@@ -203,7 +203,7 @@ def _pivot_root_number() -> int:
 
 def _check(result: int, what: str, target: str) -> None:
     if result != 0:
-        import ctypes
+        import ctypes  # noqa: PLC0415
 
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}", target)
@@ -211,7 +211,7 @@ def _check(result: int, what: str, target: str) -> None:
 
 @functools.cache
 def _libc() -> Any:
-    import ctypes
+    import ctypes  # noqa: PLC0415 (literal paths are rare)
 
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mount.argtypes = [

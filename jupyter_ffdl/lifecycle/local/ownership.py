@@ -243,7 +243,7 @@ def _me(generation: int) -> Owner:
     return Owner(host(), Process.of(os.getpid()), generation, 0, time.time_ns() // 1_000_000)
 
 
-def _is_over(owner: Owner, folder: Path, shared: bool | None) -> bool:
+def _is_over(owner: Owner, folder: Path, shared: bool | None) -> bool:  # noqa: FBT001
     """Whether an owner whose lock is free has ended for certain."""
     if owner.released or owner.same_kernel:
         return True
@@ -378,7 +378,7 @@ def _on_network(folder: Path) -> bool:
         return False
     path = os.path.realpath(folder)
     best, kind = "", ""
-    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:  # noqa: PTH123
         for line in mounts:
             left, _, right = line.partition(" - ")
             point = left.split(" ")[4].encode().decode("unicode_escape")

@@ -73,7 +73,7 @@ def snapshot() -> dict[int, Stat]:
     if sys.platform == "linux":
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     else:
-        import psutil
+        import psutil  # noqa: PLC0415 (not on Linux's way to the user's command)
 
         pids = psutil.pids()
     stats = ((pid, read_stat(pid)) for pid in pids)
@@ -123,14 +123,14 @@ def _ancestors(stats: Mapping[int, Stat]) -> set[int]:
 
 def _marked(pid: int, mark: bytes) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 (read for thousands of pids)
             return mark in b"\0" + file.read()
     except OSError:
         return sys.platform != "linux" and _marked_elsewhere(pid, mark)
 
 
 def _marked_elsewhere(pid: int, mark: bytes) -> bool:
-    import psutil
+    import psutil  # noqa: PLC0415
 
     name, _, value = mark.strip(b"\0").partition(b"=")
     try:

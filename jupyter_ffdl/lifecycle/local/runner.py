@@ -105,7 +105,7 @@ def _execute(command: Command, log: int) -> None:
         os.closerange(3, 64)
         os.chdir(command.cwd)
         os.execve(command.argv[0], list(command.argv), dict(command.env))
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001 (this process must not go on as a second parent)
         with contextlib.suppress(OSError):
             os.write(log, f"The command could not be started: {failure}\n".encode())
     finally:

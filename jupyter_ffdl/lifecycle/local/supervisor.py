@@ -220,12 +220,12 @@ class Supervisor:
 
     def _verdict(self, ending: Ending, code: str, store_code: int) -> dict[str, Any]:
         """Write ``verdict.json`` and return what the status carries of it (contract §2.4)."""
-        from . import autopsy
+        from . import autopsy  # noqa: PLC0415  (not needed before the command runs)
 
         try:
             return autopsy.examine(self.folder, self.spec, self.attempt, ending, code, store_code)
-        except Exception as failure:
-            print(f"No verdict: {failure!r}", file=sys.stderr)
+        except Exception as failure:  # noqa: BLE001 (an end without its reason is still an end)
+            print(f"No verdict: {failure!r}", file=sys.stderr)  # noqa: T201
             return {"exit_code": ending.exit_code} if ending.exit_code else {}
 
     # Steps
@@ -309,7 +309,7 @@ class Supervisor:
                     status, message=message, code=code, attempt=attempt, detail=detail
                 )
             except OSError as failure:
-                print(f"{status.value} could not be written: {failure}", file=sys.stderr)
+                print(f"{status.value} could not be written: {failure}", file=sys.stderr)  # noqa: T201
                 self.pause(1.0)
             else:
                 return
@@ -340,8 +340,8 @@ def _terminal(ending: Ending, store_code: int) -> tuple[Status, str, str]:
 
 def _import_everything() -> None:
     """Load all modules of ours that are needed later, while the command runs."""
-    from ...trainer import queue
-    from . import autopsy
+    from ...trainer import queue  # noqa: F401, PLC0415
+    from . import autopsy  # noqa: F401, PLC0415
 
 
 def supervise(path: Path, stale: str = "") -> int:
@@ -356,7 +356,7 @@ def supervise(path: Path, stale: str = "") -> int:
     with contextlib.suppress(TakenOver):
         Supervisor(folder, ownership).run()
         ownership.release()
-    from ...trainer import queue
+    from ...trainer import queue  # noqa: PLC0415
 
     queue.start_waiting(folder.state_dir)
     return 0
