@@ -13,10 +13,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPY = ROOT / "build" / "generate"
 SOURCES = (
     ".npmrc",
     "package-lock.json",
@@ -34,60 +34,66 @@ def main() -> None:
     options.add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     check = options.parse_args().check
 
-    _copy_sources()
-    made = [_version(), *_wire(), _bundle()]
-    outdated = [path for path in made if _differs(COPY / path, ROOT / path)]
-    for path in outdated:
-        if not check:
-            _take_over(COPY / path, ROOT / path)
-        print(f"generate: {path} {'is out of date' if check else 'renewed'}")
+    (ROOT / "build").mkdir(exist_ok=True)
+    # Inside the checkout, because hard links do not cross file systems; a folder of its own for
+    # each run, because two may run at once.
+    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="generate-") as folder:
+        copy = Path(folder)
+        _copy_sources(copy)
+        made = [_version(copy), *_wire(copy), _bundle(copy)]
+        outdated = [path for path in made if _differs(copy / path, ROOT / path)]
+        for path in outdated:
+            if not check:
+                _take_over(copy / path, ROOT / path)
+            print(f"generate: {path} {'is out of date' if check else 'renewed'}")
     if check and outdated:
         sys.exit("generate: run `make generate` and commit what it changes")
 
 
-def _copy_sources() -> None:
-    shutil.rmtree(COPY, ignore_errors=True)
-    COPY.mkdir(parents=True)
+def _copy_sources(copy: Path) -> None:
     for name in SOURCES:
         source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, COPY / name)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, copy / name)
     # Hard links, because a link to the folder would put the checkout's path into module ids.
     shutil.copytree(
-        ROOT / "node_modules", COPY / "node_modules", symlinks=True, copy_function=os.link
+        ROOT / "node_modules", copy / "node_modules", symlinks=True, copy_function=os.link
     )
 
 
-def _version() -> str:
+def _version(copy: Path) -> str:
     """Write the version where TypeScript can import it: package.json is outside ``src``."""
-    version = json.loads((COPY / "package.json").read_text())["version"]
+    version = json.loads((copy / "package.json").read_text())["version"]
     note = "// Generated from package.json by `make generate`: change the version there.\n"
-    (COPY / "src" / "version.ts").write_text(f"{note}export const VERSION = '{version}';\n")
+    (copy / "src" / "version.ts").write_text(f"{note}export const VERSION = '{version}';\n")
     return "src/version.ts"
 
 
-def _wire() -> list[str]:
+def _wire(copy: Path) -> list[str]:
     """Write the OpenAPI file of the server's models, and the TypeScript types made from it."""
-    # Only until the API is in the tree.
-    if not (ROOT / "jupyter_ffdl" / "api" / "openapi.py").exists():
-        return []
-    (COPY / "docs").mkdir()
-    with (COPY / "docs" / "openapi.json").open("wb") as file:
+    (copy / "docs").mkdir()
+    with (copy / "docs" / "openapi.json").open("wb") as file:
         subprocess.run([sys.executable, "-m", "jupyter_ffdl.api.openapi"], stdout=file, check=True)
     _run(
-        "npx", "--no-install", "openapi-typescript", "docs/openapi.json", "--output", "src/wire.ts"
+        copy,
+        "npx",
+        "--no-install",
+        "openapi-typescript",
+        "docs/openapi.json",
+        "--output",
+        "src/wire.ts",
     )
     return ["docs/openapi.json", "src/wire.ts"]
 
 
-def _bundle() -> str:
-    _run("npm", "run", "--silent", "build")
+def _bundle(copy: Path) -> str:
+    _run(copy, "npm", "run", "--silent", "build")
     return "labextension"
 
 
-def _run(*command: str) -> None:
-    """Run a command in the copy; what it says matters only when it fails."""
+def _run(folder: Path, *command: str) -> None:
+    """Run a command in a folder; what it says matters only when it fails."""
     done = subprocess.run(
-        command, cwd=COPY, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=folder, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if done.returncode:
         sys.exit(f"{done.stdout.decode(errors='replace')}\ngenerate: failed: {' '.join(command)}")

@@ -1,10 +1,9 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-/** What the server part says about itself; the fields that this module reads. */
-export interface ICapabilities {
-  version: string;
-}
+import type { components } from './wire';
+
+type Capabilities = components['schemas']['Capabilities'];
 
 /** What a look at the server part found. */
 export type ServerPart =
@@ -28,7 +27,7 @@ export async function findServerPart(
     const response = await ServerConnection.makeRequest(url, {}, settings);
     switch (response.status) {
       case 200: {
-        const { version } = (await response.json()) as ICapabilities;
+        const { version } = (await response.json()) as Capabilities;
         return { found: 'answers', version };
       }
       case 401:
