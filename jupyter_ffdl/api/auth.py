@@ -111,6 +111,7 @@ async def _ask_provider(handler: Any, provider: IdentityProvider, given: str) ->
     for arguments in (handler.request.arguments, handler.request.query_arguments):
         arguments.pop("token", None)
     user: User | None = await user_by_jupyter(handler)
+    handler.current_user = user  # providers look at it to say by what they knew the user
     return user if user is not None and provider.is_token_authenticated(handler) else None
 
 

@@ -67,12 +67,19 @@ class FfdlHandler(APIHandler):
         """Begin with nobody logged in and no body."""
         self._header_authenticated = False
         self._received = bytearray()
+        self._refusal: FfdlError | None = None
 
     # Login
 
     async def prepare(self, **_: Any) -> None:
         """Find out who asks and whether they may; errors are answered as JSON."""
         CallContext.set(CallContext.JUPYTER_HANDLER, self)
+        try:
+            await self._admit()
+        except FfdlError as error:
+            self.turn_away(error)
+
+    async def _admit(self) -> None:
         if not self.check_host():
             self._be(None)
             raise Forbidden(
@@ -270,19 +277,33 @@ class FfdlHandler(APIHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         """Collect a small body."""
+        if self._refusal is not None:
+            return
         self._received += chunk
         if len(self._received) > self.max_body_bytes:
             self._received.clear()
             self.refuse(TooLarge(f"The body is larger than {self.max_body_bytes} bytes"))
 
+    def turn_away(self, error: FfdlError) -> None:
+        """Refuse a request whose body is not there yet, and stop it if it waits for us."""
+        headers = self.request.headers
+        comes = "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0"
+        if not comes or headers.get("Expect", "").lower() == "100-continue":
+            raise error
+        self.refuse(error)
+
     def refuse(self, error: FfdlError) -> None:
-        """Answer an error while the body still comes; the rest of it is read and dropped."""
-        if self._finished:
-            return
-        self.send_error(error.http_status, exc_info=(type(error), error, None))
-        waiting = self.request._body_future  # noqa: SLF001  (tornado leaves the verb waiting for it)
-        if not waiting.done():
-            waiting.set_exception(StreamClosedError())
+        """Answer ``error``, once the rest of the body was read and dropped.
+
+        tornado closes a connection that is answered too early; a client that still sends would
+        see a reset instead of the answer.
+        """
+        self._refusal = error
+
+        async def refused(*_: Any, **__: Any) -> None:
+            raise error
+
+        setattr(self, str(self.request.method).lower(), refused)
 
     def json_body(self) -> dict[str, Any]:
         """Return the body as a JSON object."""
@@ -337,9 +358,8 @@ class FfdlHandler(APIHandler):
         answer = answer_for(error)
         self.set_status(answer.status)
         if answer.status == 405:
-            self.set_header("Allow", ", ".join(m for m in METHODS if self._implemented(m)))
-        if answer.status == 413:
-            self.set_header("Connection", "close")
+            allowed = [name for name in METHODS if self._implemented(name)]
+            self.set_header("Allow", ", ".join([*allowed, "OPTIONS"]))
         if hasattr(self, "_jupyter_current_user"):
             self.set_cors_headers()  # the error's reset of the headers took them
         self.set_header("Content-Type", JSON)

@@ -31,21 +31,26 @@ class SubmissionHandler(FfdlHandler):
     async def prepare(self, **_: Any) -> None:
         """Get ready for the parts, once it is known who sends them."""
         await super().prepare()
-        if self.request.method != "POST":
+        if self.request.method != "POST" or self._refusal is not None:
             return
-        boundary = boundary_of(self.request.headers.get("Content-Type", ""))
-        if boundary is None:
-            raise WrongMediaType(
-                "The body must be multipart/form-data",
-                hint="Send the parts manifest and model_definition as files",
-            )
         # Checked by ourselves: tornado's own answer to a long body is a bare 400.
         self.request.connection.set_max_body_size(1 << 62)  # type: ignore[union-attr]
+        boundary = boundary_of(self.request.headers.get("Content-Type", ""))
+        if boundary is None:
+            self.turn_away(
+                WrongMediaType(
+                    "The body must be multipart/form-data",
+                    hint="Send the parts manifest and model_definition as files",
+                )
+            )
+            return
         limit = self.trainer.max_definition_bytes
         self.upload = Upload(boundary, self.ffdl.uploads, limit)
 
     async def data_received(self, chunk: bytes) -> None:
-        """Take the next bytes; a refusal is answered at once, the rest is read and dropped."""
+        """Take the next bytes; after a refusal the rest is dropped."""
+        if self._refusal is not None:
+            return
         self._received += chunk
         if self.upload is not None and len(self._received) >= WRITE_BYTES:
             try:

@@ -96,9 +96,12 @@ class Upload:
                 "The body is not a multipart form",
                 description="it ends before its closing boundary",
             )
+        if self._code is not None:
+            self._code.close()
         if self.code is None:
-            self._open_code()  # empty: the trainer says so at its place in the order (§1.9)
-        self._code.close()
+            self.code = self._directory / "absent.zip"
+        elif not self.code_bytes:
+            self.code.unlink()  # the trainer says so at its place in the order (§1.9)
 
     @property
     def manifest(self) -> bytes:
@@ -151,9 +154,9 @@ def _too_long(name: str) -> BadInput:
     limit = LIMITS[name]
     if name == "manifest":
         return BadInput(
-            "Incorrect manifest",
+            f"The manifest is larger than {limit} bytes",
             code="C101",
             field="manifest",
-            description=f"it is larger than {limit} bytes",
+            description="Incorrect manifest",
         )
     return BadInput(f"The part {name} is larger than {limit} bytes", field=name)

@@ -141,6 +141,7 @@ class Remedy(Wire):
 class Verdict(Wire):
     """Why a training ended."""
 
+    format: int = 1
     code: str
     cause: str
     sentence: str
