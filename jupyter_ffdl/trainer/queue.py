@@ -165,6 +165,7 @@ def locked(state_dir: Path) -> Iterator[None]:
 def start_waiting(state_dir: Path) -> list[Waiting]:
     """Start every training whose turn it is, and return those that go on waiting."""
     settings = files.read_json(state_dir / "settings.json") or {}
+    announce = IndexWriter(state_dir).status
     with locked(state_dir):
         waiting: dict[str, tuple[TrainingFolder, Demand]] = {}
         running: list[Demand] = []
@@ -174,6 +175,9 @@ def start_waiting(state_dir: Path) -> list[Waiting]:
             if not lines:
                 continue  # being created just now, or a creation that was killed
             if lines[-1].status.terminal:
+                # Its owner may have been killed between the status and its announcement.
+                for line in lines:
+                    announce(folder.training_id, line)
                 live.unregister(state_dir, folder.training_id)
             elif lines[-1].status in {Status.NOT_STARTED, Status.QUEUED}:
                 waiting[folder.training_id] = (folder, demand)
@@ -187,7 +191,6 @@ def start_waiting(state_dir: Path) -> list[Waiting]:
                 [],
                 [Waiting(d.training_id, n, short) for n, d in enumerate(demands, 1)],
             )
-        announce = IndexWriter(state_dir).status
         for training_id in started:
             folder, _ = waiting[training_id]
             if Chronicle(folder, announce).record(Status.PENDING, message="NORMAL_OPERATION"):

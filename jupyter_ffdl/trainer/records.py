@@ -133,7 +133,6 @@ class FolderRecords:
         built = TrainingFolder(self.state_dir / "incoming" / training_id)
         built.root.mkdir(mode=0o700)
         try:
-            submitted = now_ms()
             built.requests.mkdir(mode=0o700)
             files.write_whole(built.manifest, draft.manifest)
             self._keep_code(draft.code, built.code)
@@ -142,6 +141,8 @@ class FolderRecords:
             files.write_json(built.environment, dict(draft.environment))
             files.write_json(built.secrets, dict(draft.secrets))
             with self._numbering():
+                # Inside the lock: numbers, times and places in the queue are in one order.
+                submitted = now_ms()
                 number = self._next_number(draft.owner, draft.name)
                 record = {
                     "format": FORMAT,
@@ -240,7 +241,11 @@ class FolderRecords:
 
     def purge(self, owned: Any) -> None:
         """Finish deletions: of every deleted training that nobody looks after any more."""
-        for marker in (self.state_dir / "deleting").iterdir():
+        for _ in _flocked(self.state_dir / "purge.lock"):
+            self._purge(owned)
+
+    def _purge(self, owned: Any) -> None:
+        for marker in _whole_files(self.state_dir / "deleting"):
             folder = TrainingFolder(self.state_dir / "trainings" / marker.name)
             lines = folder.history()
             if lines and not (lines[-1].status.terminal and not owned(folder)):
@@ -293,16 +298,13 @@ class FolderRecords:
         with self._lock:
             known = set(self.index.entries)
         present = {path.name for path in (self.state_dir / "trainings").iterdir()}
-        deleting = {path.name for path in (self.state_dir / "deleting").iterdir()}
+        deleting = {path.name for path in _whole_files(self.state_dir / "deleting")}
         for training_id in present - known - deleting:
-            folder = TrainingFolder(self.state_dir / "trainings" / training_id)
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                self.writer.submitted(training_id, head_of(folder.read_record()))
-                for line in folder.history():
-                    self.writer.status(training_id, line)
-                flags = files.read_json(folder.flags)
-                if flags:
-                    self.writer.flag(training_id, flags)
+            self._announce(TrainingFolder(self.state_dir / "trainings" / training_id))
+        with self._lock:
+            open_ones = [entry.training_id for entry in self.index.entries.values() if entry.live]
+        for training_id in open_ones:
+            self.catch_up(TrainingFolder(self.state_dir / "trainings" / training_id))
         for training_id in (known - present) | (known & deleting):
             self.writer.deleted(training_id)
         for path in (self.state_dir / "incoming").iterdir():
@@ -313,10 +315,22 @@ class FolderRecords:
             compact(self.index, self.writer)
             self.index.refresh()
 
+    def _announce(self, folder: TrainingFolder) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self.writer.submitted(folder.training_id, head_of(folder.read_record()))
+            for line in folder.history():
+                self.writer.status(folder.training_id, line)
+            flags = files.read_json(folder.flags)
+            if flags:
+                self.writer.flag(folder.training_id, flags)
+
     def catch_up(self, folder: TrainingFolder) -> None:
         """Announce again what the folder says, where the index lost a line of it."""
         lines = folder.history()
         entry = self.entry(folder.training_id)
+        if entry is None and not (self.state_dir / "deleting" / folder.training_id).exists():
+            # Whoever created it was killed before the index said so; said twice is harmless.
+            self._announce(folder)
         if entry is not None and lines and entry.status_time < lines[-1].timestamp:
             for line in lines:
                 if line.timestamp > entry.status_time:
@@ -351,6 +365,11 @@ def _flocked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _whole_files(directory: Path) -> list[Path]:
+    """Return the entries of a directory without the files that somebody writes just now."""
+    return [path for path in directory.iterdir() if not path.name.startswith(".")]
 
 
 def _older_than(path: Path, *, seconds: float) -> bool:

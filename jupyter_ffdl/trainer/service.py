@@ -34,6 +34,9 @@ from .submission import Submission, prepare
 
 Listener = Callable[[str, str], None]
 
+ABANDONED_MS = 600_000
+"""Nobody takes this long from the announcement of a training to its folder."""
+
 TEND_SECONDS = float(os.environ.get("FFDL_TEND_SECONDS", "2"))
 """How often a server looks for trainings whose owner is gone."""
 
@@ -217,9 +220,11 @@ class Trainer(LoggingConfigurable):
         """Start owners for trainings that lost theirs, start queued ones, finish deletions."""
         local.reap()
         waiting = False
-        for folder, _ in live.trainings(self.root):
+        for folder, demand in live.trainings(self.root):
             lines = folder.history()
             if not lines:
+                if now_ms() - demand.get("submitted", 0) > ABANDONED_MS:
+                    live.unregister(self.root, folder.training_id)
                 continue
             status = lines[-1].status
             self.records.catch_up(folder)
@@ -229,7 +234,8 @@ class Trainer(LoggingConfigurable):
                 waiting = True
             elif not local.owned(folder):
                 self.log.info("Taking over %s (%s)", folder.training_id, status.value)
-                local.start(folder)
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    local.start(folder)
         if waiting or self._waits:
             self._start_waiting()
         self._retain()

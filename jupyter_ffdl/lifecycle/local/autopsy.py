@@ -43,6 +43,7 @@ def examine(
     learner_dir = folder.learner(attempt, ending.learner)
     ended = files.read_json(learner_dir / "exit.json") or {}
     memory = files.read_json(learner_dir / "memory.json") or {}
+    usage = files.read_json(learner_dir / "usage.json") or {}
     failed_step = _FAILED_STEPS.get(ending.kind, "store-results" if store_code else "learner")
     verdict = diagnose(
         Observation(
@@ -51,7 +52,7 @@ def examine(
             killed_by=_KILLED_BY.get(ending.kind),
             step=failed_step,
             memory_limit_bytes=memory.get("limit") or spec["memory_bytes"],
-            peak_memory_bytes=memory.get("used") or ended.get("peak_memory_bytes"),
+            peak_memory_bytes=memory.get("used") or usage.get("peak_memory_bytes"),
             max_runtime_seconds=spec["max_runtime"],
             exceptions=_records(learner_dir / "exceptions"),
             hooked=(learner_dir / "pids").is_dir(),

@@ -15,8 +15,8 @@ from . import gpus as graphics
 from . import mounts
 from .ownership import Observer
 
-_started: list[subprocess.Popen[bytes]] = []
-"""Supervisors that this process began and must reap; they outlive it without harm."""
+_started: set[int] = set()
+"""Pids of supervisors that this process began and must reap; they outlive it without harm."""
 
 _observer = Observer()
 
@@ -32,19 +32,20 @@ def start(folder: TrainingFolder) -> None:
         0o600,
     )
     try:
-        _started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.supervisor", str(folder.root), *stale],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=_environment(),
-            )
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.supervisor", str(folder.root), *stale],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(),
         )
     finally:
         os.close(log)
+    _started.add(process.pid)
+    # It may well run on when we end, which ``Popen`` would complain about.
+    process.returncode = 0
 
 
 def owned(folder: TrainingFolder) -> bool:
@@ -54,7 +55,13 @@ def owned(folder: TrainingFolder) -> bool:
 
 def reap() -> None:
     """Collect supervisors that ended, so that none stays a zombie."""
-    _started[:] = [process for process in _started if process.poll() is None]
+    for pid in list(_started):
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            ended = pid
+        if ended:
+            _started.discard(pid)
 
 
 def _environment() -> dict[str, str]:

@@ -20,12 +20,16 @@ from . import addresses, gpus, memory, mounts, processes, runner, stacks
 from .children import monotonic
 from .containment import Containment
 from .identity import Process, boot_id
+from .ownership import TakenOver
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 MEMORY_SECONDS = 0.25
 """How often memory is looked at where a limit was given: an allocation of 4 GiB/s gains 1 GiB."""
+
+LOOK_SECONDS = 5.0
+"""Ends tell of themselves; this is for those that did not."""
 
 KILL_SECONDS = 10.0
 """After KILL a process may still be in the kernel; one that is there longer is left and noted."""
@@ -80,7 +84,14 @@ class Learners:
                 self._lose(learner, known)
             else:
                 self._start(learner)
+            self._remember_memory(learner)
         self.look()
+
+    def _remember_memory(self, learner: int) -> None:
+        """Take note of a limit that an earlier supervisor found exceeded, just before it died."""
+        found = files.read_json(self.directory(learner) / "memory.json")
+        if found is not None and self.over_memory is None:
+            self.over_memory = (learner, f"used {found['used']} of {found['limit']} bytes")
 
     def _decide_facts(self) -> None:
         """Choose what all learners of the attempt share, once, on disk before anything starts."""
@@ -161,6 +172,7 @@ class Learners:
             header=(lambda: self._header(env)) if shown else None,
             footer=self._footer if shown else None,
             before_exec=tuple(before),
+            umask=self.supervisor.umask,
             keep=frozenset(lease.fds),
         )
 
@@ -218,6 +230,9 @@ class Learners:
         if command is not None:
             if command.pid in self.children.exits:
                 code = self.children.exits.pop(command.pid)
+                if not self.spec["notebook"]:
+                    text = self._footer(code if code >= 0 else 128 - code)
+                    runner.append_to_log(self.folder.log(self.attempt, learner), text)
                 runner.write_exit(directory, self.folder.job / f"learner-{learner}.exit", code)
                 return files.read_json(directory / "exit.json")  # type: ignore[no-any-return]
             if _is_child(command.pid):
@@ -239,6 +254,7 @@ class Learners:
                 else f"Lost: learner {learner} vanished without an exit code"
             )
             self.lost = (learner, reason)
+            self.folder.note("lost", reason, learner=learner)
 
     def _forget(self, learner: int) -> None:
         process = self._runners.pop(learner, None)
@@ -255,16 +271,17 @@ class Learners:
             used = memory.used_bytes(self._containment(learner), self._roots(learner))
             peak = self._peaks[learner] = max(used, self._peaks.get(learner, 0))
             if used > limit:
-                files.write_json(
-                    self.directory(learner) / "memory.json", {"used": used, "limit": limit}
-                )
+                with contextlib.suppress(OSError):
+                    files.write_json(
+                        self.directory(learner) / "memory.json", {"used": used, "limit": limit}
+                    )
                 self.over_memory = (learner, f"used {peak} of {limit} bytes")
                 self._signal_all(signal.SIGKILL)
                 return
 
     def seconds_to_next_look(self) -> float:
         """How long nothing needs to be looked at that tells us nothing by itself."""
-        seconds = 60.0
+        seconds = LOOK_SECONDS
         if self.spec["memory_bytes"]:
             seconds = MEMORY_SECONDS
         elif self._unwatched():
@@ -293,8 +310,13 @@ class Learners:
     def _collect(self) -> int:
         from jupyter_ffdl.learner.collector import Collector  # noqa: PLC0415
 
-        Collector(self.folder.root, self.attempt, self.spec).run()
-        return 0
+        def check() -> bool:
+            # Frozen together with its supervisor, it may wake up when another collects.
+            if not self.supervisor.ownership.still_mine():
+                raise TakenOver
+            return False
+
+        return Collector(self.folder.root, self.attempt, self.spec).run(stop=check)
 
     def keep_collector(self, collector: int) -> int:
         """Start the collector again where it died."""
@@ -320,7 +342,7 @@ class Learners:
     # Stopping
 
     def stop_all(self, grace: float) -> None:
-        """End everything the learners started: TERM, ``grace`` seconds, KILL.
+        """End everything the learners started: TERM, ``grace`` seconds, KILL; remove cgroups.
 
         Where all commands ended by themselves, what they left in the background gets less grace.
         """
@@ -335,6 +357,10 @@ class Learners:
             pids = ", ".join(str(process.pid) for process in left)
             self.folder.note("leftover", f"Not to be killed, stuck in the kernel: {pids}")
         self._await_exit_files()
+        for learner in self.numbers:
+            containment = self._containment(learner)
+            if containment is not None:
+                containment.remove()
 
     def _await_exit_files(self) -> None:
         """The learners' parents write the exit files; give them a moment to."""
@@ -368,14 +394,9 @@ class Learners:
         return Containment.from_json(files.read_json(self.directory(learner) / "cgroup.json"))
 
     def remove_leftovers(self) -> None:
-        """After the end: nothing of the training may run on, no cgroup may stay."""
-        if not self.facts:
-            return
-        self.stop_all(grace=0)
-        for learner in self.numbers:
-            containment = self._containment(learner)
-            if containment is not None:
-                containment.remove()
+        """Before the end is told: nothing of the training may run on, no cgroup may stay."""
+        if self.facts:
+            self.stop_all(grace=0)
 
     def show_stacks(self) -> None:
         """Have every learner's interpreters write what their threads do now."""

@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ from ...training import Status
 from ...watch import Watcher
 from .. import gang
 from .children import Children, monotonic
+from .identity import Process
 from .learners import Learners
-from .ownership import Ownership, TakenOver
+from .ownership import Observer, Ownership, TakenOver
 
 BEAT_SECONDS = float(os.environ.get("FFDL_BEAT_SECONDS", "5"))
+RESERVED_BYTES = 256 * 1024
 STORE_SECONDS = 3600.0
 """How long a step may take before it counts as failed; a results directory may be slow."""
 
@@ -57,11 +60,13 @@ class HaltWanted(Exception):
 class Supervisor:
     """The life of one training on this machine."""
 
-    def __init__(self, folder: TrainingFolder, ownership: Ownership) -> None:
+    def __init__(self, folder: TrainingFolder, ownership: Ownership, umask: int = 0o022) -> None:
         self.folder = folder
         self.spec: dict[str, Any] = folder.read_record()["spec"]
         self.settings: dict[str, Any] = files.read_json(folder.state_dir / "settings.json") or {}
         self.ownership = ownership
+        self.umask = umask
+        """What user code gets."""
         index = IndexWriter(folder.state_dir)
         self.chronicle = Chronicle(folder, index.status, ownership.generation)
         self.children = Children()
@@ -84,14 +89,11 @@ class Supervisor:
             ending = self._ending(attempt)
             if ending is None:
                 ending = self._load(attempt) or self._train(attempt)
-                files.write_json(
-                    self.folder.attempt(attempt) / "ending.json", ending.to_json(), sync=True
-                )
+                self._keep_ending(attempt, ending)
             if ending.kind == "lost" and attempt <= int(self.spec["max_retries"]):
                 self._begin_next_attempt(ending)
             else:
                 self._store(attempt, ending)
-        Learners(self, self.attempt).remove_leftovers()
 
     @property
     def attempt(self) -> int:
@@ -102,8 +104,21 @@ class Supervisor:
         value = files.read_json(self.folder.attempt(attempt) / "ending.json")
         return Ending(**value) if value else None
 
+    def _keep_ending(self, attempt: int, ending: Ending) -> None:
+        path = self.folder.attempt(attempt) / "ending.json"
+        while True:
+            try:
+                files.write_json(path, ending.to_json(), sync=True)
+            except OSError as failure:
+                print(f"{path} could not be written: {failure}", file=sys.stderr)  # noqa: T201
+                self.pause(1.0)
+            else:
+                return
+
     def _load(self, attempt: int) -> Ending | None:
         """Bring code and data to their places; return an ending only where that fails."""
+        if Learners(self, attempt).facts:
+            return None  # the command has begun: how it ends is for ``_train`` to see
         self.folder.attempt(attempt).mkdir(parents=True, exist_ok=True)
         phases.prepare_job(self.folder, self.spec)
         if self._halt_wanted():
@@ -130,16 +145,22 @@ class Supervisor:
         if status is not Status.PROCESSING:
             self._record(Status.PROCESSING)
         phases.set_state(self.folder, "PROCESSING")
+        self._reserve()
         learners.start_or_adopt()
         collector = learners.start_collector()
         _import_everything()
-        ending: Ending | None = None
+        stopping = self.folder.attempt(attempt) / "stopping.json"
+        decided = files.read_json(stopping)
+        # What an earlier supervisor decided stands: it may have ended the command already.
+        ending = Ending(**decided) if decided else None
         while ending is None:
             self.pause(learners.seconds_to_next_look())
             learners.look()
             collector = learners.keep_collector(collector)
             ending = self._how_it_ended(learners)
-        if ending.kind in {"halt", "max_runtime"}:
+        if ending.kind in {"halt", "max_runtime"} and not decided:
+            with contextlib.suppress(OSError):
+                files.write_json(stopping, ending.to_json())
             self._announce_stop(ending)
         phases.set_state(
             self.folder,
@@ -150,9 +171,31 @@ class Supervisor:
         )
         learners.stop_all(grace=float(self.spec["grace_seconds"]))
         learners.look()
+        self._free_reserve()
         learners.finish_collector(collector)
-        files.write_whole(self.folder.job / "lc.exit", b"0\n", mode=0o644)
+        self._leave("lc.exit", "0")
         return ending
+
+    def _reserve(self) -> None:
+        """Take the room that the training's last records need, should it fill the disk."""
+        with contextlib.suppress(OSError, AttributeError):
+            descriptor = os.open(self._reserved, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, RESERVED_BYTES)
+            finally:
+                os.close(descriptor)
+
+    def _free_reserve(self) -> None:
+        self._reserved.unlink(missing_ok=True)
+
+    @property
+    def _reserved(self) -> Path:
+        return self.folder.root / "reserved"
+
+    def _leave(self, name: str, text: str) -> None:
+        """Leave a file in the job directory, where the disk takes one."""
+        with contextlib.suppress(OSError):
+            files.write_whole(self.folder.job / name, f"{text}\n".encode(), mode=0o644)
 
     def _how_it_ended(self, learners: Learners) -> Ending | None:
         if self._halt_wanted():
@@ -184,7 +227,7 @@ class Supervisor:
         self._record(Status.PROCESSING, detail=detail)
 
     def _begin_next_attempt(self, ending: Ending) -> None:
-        Learners(self, self.attempt).stop_all(grace=0)
+        Learners(self, self.attempt).remove_leftovers()
         number = self.attempt + 1
         self.folder.note("attempt", f"{ending.reason}; attempt {number} begins", attempt=number)
         phases.forget_steps(self.folder)
@@ -193,15 +236,14 @@ class Supervisor:
     def _store(self, attempt: int, ending: Ending) -> None:
         """Store logs and results, then write the one terminal status."""
         began = self.folder.attempt(attempt) / "learner-1" / "training-log.txt"
+        self._free_reserve()
         codes: dict[str, int] = {}
         stored = began.exists()
         if stored:
             if self.chronicle.last and self.chronicle.last.status is not Status.STORING:
                 self._record(Status.STORING)
             phases.set_state(self.folder, "STORING_ON_" + _outcome_word(ending))
-            files.write_whole(
-                self.folder.job / "learner.exit", f"{ending.exit_code}\n".encode(), mode=0o644
-            )
+            self._leave("learner.exit", str(ending.exit_code))
             for step, work in (
                 ("store-results", phases.store_results),
                 ("store-logs", phases.store_logs),
@@ -214,6 +256,7 @@ class Supervisor:
         detail = self._verdict(ending, code, store_code)
         phases.clean_job(self.folder)
         phases.set_state(self.folder, status.value)
+        Learners(self, self.attempt).remove_leftovers()
         self.folder.note("ended", detail.get("reason") or status.value.capitalize(), code=code)
         self._record(status, code=code, message=message, detail=detail)
         phases.set_state(self.folder, "FINAL")
@@ -248,7 +291,7 @@ class Supervisor:
                     raise HaltWanted
         code = self.children.exits.pop(pid)
         code = code if code >= 0 else 128 - code
-        files.write_whole(self.folder.job / f"{step}.exit", f"{code}\n".encode(), mode=0o644)
+        self._leave(f"{step}.exit", str(code))
         return code
 
     # Waiting, and what comes from outside
@@ -263,6 +306,9 @@ class Supervisor:
         if self.watcher is not None:
             self.watcher.read()
         if monotonic() >= self._next_beat:
+            # Before anything is done about what happened while we may have been frozen.
+            if not self.ownership.still_mine():
+                raise TakenOver
             self.ownership.beat()
             self._next_beat = monotonic() + BEAT_SECONDS
         self._look_at_requests()
@@ -344,17 +390,28 @@ def _import_everything() -> None:
     from . import autopsy  # noqa: F401, PLC0415
 
 
+def _end(frozen: Process) -> None:
+    """End an owner that was taken over: its collector, not frozen, would write beside ours."""
+    deadline = monotonic() + 5.0
+    while frozen.send(signal.SIGKILL) and monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def supervise(path: Path, stale: str = "") -> int:
     """Own the training in ``path`` and bring it to its end; 0 also if somebody else owns it.
 
     ``stale``: the last sign of life of an owner that may be taken over.
     """
     folder = TrainingFolder(path)
+    umask = os.umask(0o077)
+    frozen = Observer().state(path).owner if stale else None
     ownership = Ownership.acquire(path, stale=stale)
     if ownership is None:
         return 0
+    if frozen is not None and frozen.beat == stale:
+        _end(frozen.process)
     with contextlib.suppress(TakenOver):
-        Supervisor(folder, ownership).run()
+        Supervisor(folder, ownership, umask).run()
         ownership.release()
     from ...trainer import queue  # noqa: PLC0415
 
@@ -365,5 +422,4 @@ def supervise(path: Path, stale: str = "") -> int:
 if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    os.umask(0o077)
     sys.exit(supervise(Path(sys.argv[1]), *sys.argv[2:3]))
