@@ -24,9 +24,9 @@ from .eventdirs import EventTree
 from .extractors.emetrics import EmetricsExtractor
 from .extractors.regex import RegexExtractor
 from .extractors.tensorboard import TensorBoardExtractor
-from .lineindex import LineIndex
+from .lineindex import LineIndex, last_line_time
 from .logdir import EMETRICS_NAMES, LOG_NAMES, Input, Places, TextFiles, text_inputs
-from .outputs import Outputs, Stamps
+from .outputs import Outputs, Stamps, last_record_time
 from .userlogs import UserLog
 
 FORMAT = 1
@@ -40,7 +40,13 @@ _MAX_REPORTS = 100
 
 
 class Extractor(Protocol):
-    """Reads what is new, and can say all it knows as plain JSON."""
+    """Reads what is new, and can say all it knows as plain JSON.
+
+    ``catching_up``: what a killed process wrote after its checkpoint has not all been found again.
+    """
+
+    @property
+    def catching_up(self) -> bool: ...
 
     def collect(self, *, final: bool = False) -> tuple[list[Record], bool]:
         """Return the records that are complete, and whether more can be read at once."""
@@ -82,9 +88,10 @@ class Collector:
 
         saved = _sound(files.read_json(self._state_path))
         before = _sound(files.read_json(folder / "attempts" / str(attempt - 1) / "collector.json"))
-        stamps = (before or {}).get("stamps", {})
-        self._line_stamps = Stamps(int(stamps.get("lines", 0)))
-        self._record_stamps = Stamps(int(stamps.get("records", 0)))
+        # Before anything gets a time: those of all logs and attempts are one ascending sequence.
+        learner_dirs = list(folder.glob("attempts/*/learner-*"))
+        self._line_stamps = Stamps(max(map(last_line_time, learner_dirs), default=0))
+        self._record_stamps = Stamps(max(map(last_record_time, learner_dirs), default=0))
         self._open_outputs(saved)
         self._open_logs(saved, before)
         self._tree: EventTree | None = None
@@ -205,7 +212,6 @@ class Collector:
             directory = self._attempt_dir / f"learner-{learner}"
             output = Outputs(directory, self._spec["training_id"], by_learner.get(str(learner)))
             self._outputs[learner] = output
-            self._record_stamps.last = max(self._record_stamps.last, output.last_time)
 
     def _open_logs(self, saved: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> None:
         self._indexes: list[LineIndex] = []
@@ -312,12 +318,11 @@ class Collector:
         started = self._monotonic()
         if not finished and (not self._changed or started < self._next_checkpoint):
             return True
-        if not self._flush():
+        if not self._flush() or (self._extractor is not None and self._extractor.catching_up):
             return False
         state: dict[str, Any] = {
             "format": FORMAT,
             "finished": finished,
-            "stamps": {"lines": self._line_stamps.last, "records": self._record_stamps.last},
             "outputs": {str(n): output.state() for n, output in self._outputs.items()},
             "user_logs": {str(path): log.state() for path, log in self._user_logs.items()},
             "extractor": self._extractor.state() if self._extractor is not None else None,

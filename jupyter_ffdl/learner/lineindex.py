@@ -34,7 +34,7 @@ class LineIndex:
         if self._file.size:
             last = self._file.read_from(self._file.size - ENTRY.size)
             self._line_start, self._rindex, time = ENTRY.unpack(last)
-            stamps.last = max(stamps.last, (time & ~END_MARK) - 1)
+            stamps.last = max(stamps.last, _last_time(time))
         self._scanned = self._line_start
 
     @property
@@ -104,3 +104,23 @@ class LineIndex:
         end = (first + lines) | END_MARK
         self._file.add(ENTRY.pack(self._line_start, self._rindex, end))
         self._file.flush()
+
+
+def last_line_time(learner_dir: Path) -> int:
+    """Return the last time that any log in a learner's directory has given, 0 for none."""
+    last = 0
+    for index in [learner_dir / "lines.idx", *learner_dir.glob("user/**/*.idx")]:
+        try:
+            with index.open("rb") as file:
+                whole = file.seek(0, os.SEEK_END) // ENTRY.size
+                if whole:
+                    file.seek((whole - 1) * ENTRY.size)
+                    last = max(last, _last_time(ENTRY.unpack(file.read(ENTRY.size))[2]))
+        except OSError:
+            continue
+    return last
+
+
+def _last_time(entry_time: int) -> int:
+    """Return the last time given, by the time of the last entry: that of the next line."""
+    return (entry_time & ~END_MARK) - 1

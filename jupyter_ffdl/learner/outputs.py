@@ -16,6 +16,7 @@ from jupyter_ffdl import files
 from jupyter_ffdl.trainingdata.record import ROW, Record, SeriesTable, parse
 
 _READ_BYTES = 1 << 20
+_TAIL_BYTES = 16 * 1024
 
 
 class Stamps:
@@ -99,7 +100,6 @@ class Outputs:
         self._rows = Appended(directory / "scalars.bin")
         self._runs: dict[str, int] = {}
         self.after_saved: list[dict[str, Any]] = []
-        self.last_time = 0
         # A machine that crashed may have lost what the state speaks of: then all is read again.
         self.lost = saved is not None and self.records.size < int(saved["records_bytes"])
         self._resume({} if saved is None or self.lost else saved)
@@ -147,7 +147,6 @@ class Outputs:
                 self.after_saved.append(record)
                 meta = record["meta"]
                 self._runs[meta.get("subid", "")] = meta["rindex"]
-                self.last_time = max(self.last_time, meta["time"])
         self._resume_columns(int(saved.get("rows", 0)), int(saved.get("series", 0)))
 
     def _resume_columns(self, rows: int, series: int) -> None:
@@ -189,3 +188,20 @@ def _rows_in_common(right: bytes, there: bytes) -> int:
     while right[size : size + ROW.size] == there[size : size + ROW.size] and size < len(there):
         size += ROW.size
     return min(size, len(there), len(right)) // ROW.size * ROW.size
+
+
+def last_record_time(learner_dir: Path) -> int:
+    """Return the time of the last record in a learner's directory, 0 where it has none."""
+    try:
+        with (learner_dir / "evaluation-metrics.txt").open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            size = _TAIL_BYTES
+            while True:
+                file.seek(max(0, end - size))
+                lines = file.read().split(b"\n")
+                times = [r["meta"]["time"] for line in lines if (r := parse(line)) is not None]
+                if times or size >= end:
+                    return max(times, default=0)
+                size *= 8
+    except OSError:
+        return 0

@@ -45,7 +45,7 @@ class UserLog:
         self._inode = 0
         if saved is not None:
             self._shift, self._inode = int(saved["shift"]), int(saved["inode"])
-        elif before is not None and self._file.size == 0:
+        elif before is not None:
             self._shift, self._inode = int(before["end"]), int(before["inode"])
 
     def state(self) -> dict[str, Any]:

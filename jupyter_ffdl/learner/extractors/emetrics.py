@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from jupyter_ffdl.trainingdata.record import (
 
 from .follow import READ_BYTES, LineFile
 from .regex import record_key
+from .written import Written
 
 
 class BadLineError(Exception):
@@ -46,8 +46,7 @@ class EmetricsExtractor:
     ) -> None:
         self._inputs = inputs
         self._report = report
-        self._written = Counter(map(record_key, written))
-        self._written_left = sum(self._written.values())
+        self._written = Written(map(record_key, written))
         self._files = {
             path: LineFile.from_state(Path(path), saved)
             for path, saved in (state or {}).get("files", {}).items()
@@ -71,7 +70,14 @@ class EmetricsExtractor:
                     if not self._is_written(record):
                         found.append(record)
             more |= file.behind
+        if not more:
+            self._written.forget()
         return found, more
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what a killed process wrote has not all been found again."""
+        return bool(self._written)
 
     def due_in(self) -> float | None:
         """Return None: a record is complete with its line."""
@@ -82,14 +88,7 @@ class EmetricsExtractor:
         return {"files": {path: file.state() for path, file in self._files.items()}}
 
     def _is_written(self, record: Record) -> bool:
-        if not self._written_left:
-            return False
-        key = record_key(record.to_json("", 0, 0))
-        if not self._written[key]:
-            return False
-        self._written[key] -= 1
-        self._written_left -= 1
-        return True
+        return bool(self._written) and self._written.take(record_key(record.to_json("", 0, 0)))
 
 
 def record_of(line: bytes, found_in: Input) -> Record:

@@ -25,6 +25,7 @@ from jupyter_ffdl.trainingdata.record import (
 )
 
 from .follow import LineFile
+from .written import Written
 
 FLAGS = re.MULTILINE | re.DOTALL
 _MAX_LINE = 16 * 1024
@@ -97,8 +98,7 @@ class RegexExtractor:
         self._lookahead = max(1, int(metrics.get("line_lookahead", 4)))
         self._inputs = inputs
         self._report = report
-        self._written = Counter(map(record_key, written))
-        self._written_left = sum(self._written.values())
+        self._written = Written(map(record_key, written))
         self._patience = Patience()
         self._slow: Counter[str] = Counter()
         self._windows: dict[str, _Window] = {}
@@ -118,7 +118,14 @@ class RegexExtractor:
                     if record is not None and not self._is_written(record):
                         found.append(record)
                 more |= window.file.behind
+        if not more:
+            self._written.forget()
         return found, more
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what a killed process wrote has not all been found again."""
+        return bool(self._written)
 
     def due_in(self) -> float | None:
         """Return None: a record is complete with its line."""
@@ -159,14 +166,7 @@ class RegexExtractor:
             )
 
     def _is_written(self, record: Record) -> bool:
-        if not self._written_left:
-            return False
-        key = record_key(record.to_json("", 0, 0))
-        if not self._written[key]:
-            return False
-        self._written[key] -= 1
-        self._written_left -= 1
-        return True
+        return bool(self._written) and self._written.take(record_key(record.to_json("", 0, 0)))
 
 
 class _TookTooLongError(Exception):

@@ -7,7 +7,6 @@ begins, or half a second after its last event.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from jupyter_ffdl.trainingdata.record import FLOAT, INT, Record, number_text, ty
 
 from .eventfile import READ_BYTES, EventFile
 from .scalars import event_class, scalars
+from .written import Written
 
 STEP_SECONDS = 0.5
 _BYTES_AT_ONCE = 16 << 20
@@ -80,8 +80,7 @@ class TensorBoardExtractor:
         self._learners = learners
         self._report = report
         self._monotonic = monotonic
-        self._written = Counter(point for record in written for point in points_of(record))
-        self._written_left = sum(self._written.values())
+        self._written = Written(point for record in written for point in points_of(record))
         self._groups: dict[str, _Group] = {}
         self._files: dict[str, EventFile] = {}
         self._sources: set[str] = set()
@@ -107,6 +106,8 @@ class TensorBoardExtractor:
                 unfinished.add(directory.path)
                 more = True
             budget -= max(0, self._file(path).offset - before)
+        if not more:
+            self._written.forget()
         now = self._monotonic()
         for group in self._groups.values():
             if group.open_step is not None and (group.due <= now or (final and not more)):
@@ -114,6 +115,11 @@ class TensorBoardExtractor:
         found, self._found = self._found, []
         found.sort(key=lambda item: item[0])
         return [record for _, record in found], more
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what a killed process wrote has not all been found again."""
+        return bool(self._written)
 
     def due_in(self) -> float | None:
         """Return the seconds until an open step is complete by time, None where none is open."""
@@ -193,12 +199,8 @@ class TensorBoardExtractor:
         return file.behind
 
     def _add(self, group: _Group, step: int, wall_time: float, tag: str, text: str) -> None:
-        if self._written_left:
-            point = (group.source, tag, step, text)
-            if self._written[point] > 0:
-                self._written[point] -= 1
-                self._written_left -= 1
-                return
+        if self._written and self._written.take((group.source, tag, step, text)):
+            return
         last = group.open_step
         if last is not None and (last.step != step or tag in last.values):
             self._close_step(group, last)
