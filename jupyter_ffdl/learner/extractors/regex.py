@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -114,10 +114,13 @@ class RegexExtractor:
             for item in self._inputs():
                 window = self._windows.setdefault(str(item.path), _Window(LineFile(item.path)))
                 for line in window.file.read(final=final):
-                    record = self._match(window, line.decode("utf-8", "replace"), item)
-                    if record is not None and not self._is_written(record):
-                        found.append(record)
+                    window.lines.append(line.decode("utf-8", "replace")[:_MAX_LINE])
+                    if len(window.lines) > self._lookahead:
+                        del window.lines[0]
+                    found += self._match(window, item)
                 more |= window.file.behind
+                if final and not window.file.behind:
+                    found += self._drain(window, item)
         if not more:
             self._written.forget()
         return found, more
@@ -140,10 +143,14 @@ class RegexExtractor:
             }
         }
 
-    def _match(self, window: _Window, line: str, found_in: Input) -> Record | None:
-        window.lines.append(line[:_MAX_LINE])
-        if len(window.lines) > self._lookahead:
+    def _drain(self, window: _Window, found_in: Input) -> Iterator[Record]:
+        """Let each line that is left begin the window once: no further line will push it there."""
+        while window.lines:
             del window.lines[0]
+            if window.lines:
+                yield from self._match(window, found_in)
+
+    def _match(self, window: _Window, found_in: Input) -> Iterator[Record]:
         text = "".join(window.lines) if len(window.lines) > 1 else window.lines[0]
         for group in self._groups:
             if self._slow and self._slow[group.label] >= _MAX_SLOW:
@@ -151,10 +158,12 @@ class RegexExtractor:
             match = self._patience.match(group.pattern, text)
             if match is not None:
                 window.lines.clear()
-                return group.record(match, found_in)
+                record = group.record(match, found_in)
+                if not self._is_written(record):
+                    yield record
+                return
             if self._patience.gave_up:
                 self._note_slow(group, found_in)
-        return None
 
     def _note_slow(self, group: Group, found_in: Input) -> None:
         self._slow[group.label] += 1
