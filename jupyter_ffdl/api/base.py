@@ -155,6 +155,11 @@ class FfdlHandler(APIHandler):
         """Whether the origin says nothing about who asks."""
         return self._header_authenticated or super().skip_check_origin()
 
+    def set_cors_headers(self) -> None:
+        """Say which origins may read the answer, to those that ask."""
+        if self.get_origin():
+            super().set_cors_headers()
+
     def get_login_url(self) -> str:
         """Never redirect: ``web.authenticated`` asks for this page where nobody is logged in."""
         raise NotLoggedIn("Unauthorized")
