@@ -59,7 +59,9 @@ def model(folder: TrainingFolder, wait: queue.Waiting | None) -> dict[str, Any]:
         record["submitted"], last.status, last.timestamp, last.error_code, last.status_message,
         last.detail, wait,
     )  # fmt: skip
-    status["history"] = [_history_line(line) for line in lines]
+    status["history"] = [
+        _history_line(line) for line in lines if line.status is not Status.NOT_STARTED
+    ]
     shown = _static(folder.training_id, record["model"], status)
     shown["backend"] = record.get("backend", "local")
     if record.get("warnings"):
@@ -72,7 +74,7 @@ def listed_model(entry: Entry, wait: queue.Waiting | None) -> dict[str, Any]:
     head = json.loads(entry.head)
     status = _status(
         entry.submitted,
-        entry.status or Status.NOT_STARTED,
+        _shown(entry),
         entry.status_time or entry.submitted,
         entry.code,
         entry.message,
@@ -102,6 +104,8 @@ def _status(
     detail: Mapping[str, Any],
     wait: queue.Waiting | None,
 ) -> dict[str, Any]:
+    # NOT_STARTED is not shown (§4.1): what was accepted and has no turn yet is queued.
+    status = Status.QUEUED if status is Status.NOT_STARTED else status
     shown: dict[str, Any] = {"status": status.value, "status_description": status.value}
     if message:
         shown["status_message"] = message
@@ -112,7 +116,7 @@ def _status(
         shown["completed"] = str(changed)
         shown["completed_iso"] = iso(changed)
     shown.update({key: value for key, value in detail.items() if value not in (None, "", False)})
-    if wait is not None and status in {Status.QUEUED, Status.NOT_STARTED}:
+    if wait is not None and status is Status.QUEUED:
         shown["queue_position"] = wait.position
         shown["pending_reason"] = wait.reason
     return shown
@@ -134,8 +138,8 @@ def row(entry: Entry, wait: queue.Waiting | None) -> dict[str, Any]:
     """Return what one row of a list shows, without scalars (the stream adds those)."""
     head = json.loads(entry.head)
     detail = json.loads(entry.detail) if entry.detail else {}
-    status = entry.status or Status.NOT_STARTED
-    waiting = wait if status in {Status.QUEUED, Status.NOT_STARTED} else None
+    status = _shown(entry)
+    waiting = wait if status is Status.QUEUED else None
     return {
         "id": entry.training_id,
         "name": entry.name,
@@ -158,6 +162,11 @@ def row(entry: Entry, wait: queue.Waiting | None) -> dict[str, Any]:
         "cell_id": head.get("cell_id"),
         "parent": head.get("parent"),
     }
+
+
+def _shown(entry: Entry) -> Status:
+    """Return the status as it is shown: NOT_STARTED never is (§4.1)."""
+    return Status.QUEUED if entry.status in {None, Status.NOT_STARTED} else entry.status
 
 
 def label(status: Status, detail: Mapping[str, Any], wait: queue.Waiting | None) -> str:
@@ -189,14 +198,14 @@ def select(
     wanted = [
         entry
         for entry in entries
-        if (status is None or (entry.status or Status.NOT_STARTED).value == status)
+        if (status is None or _shown(entry).value == status)
         and (name is None or name.lower() in entry.name.lower())
         and (archived is None or entry.archived == archived)
     ]
     keys = {
         "submitted": lambda e: (e.submitted, e.training_id),
         "name": lambda e: (e.name.lower(), e.number, e.training_id),
-        "status": lambda e: ((e.status or Status.NOT_STARTED).value, e.submitted, e.training_id),
+        "status": lambda e: (_shown(e).value, e.submitted, e.training_id),
     }
     key = keys.get(sort.lstrip("-"))
     if key is None:

@@ -29,7 +29,6 @@ def test_a_training_completes_with_log_and_results(trainings: Trainings):
     assert (results / "workdir" / "beside.txt").read_text() == "kept"
     assert (results / "learner-1" / "training-log.txt").read_text() == "hello\n"
     assert [line["status"] for line in status["history"]] == [
-        "NOT_STARTED",
         "PENDING",
         "DOWNLOADING",
         "PROCESSING",
