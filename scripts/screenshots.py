@@ -1,4 +1,8 @@
-"""Renew the pictures of the documentation, from a real JupyterLab with an empty profile."""
+"""Renew the pictures of the documentation, from a real JupyterLab with an empty profile.
+
+Each notebook is run once and pictured while its training runs and when it has ended, in
+JupyterLab's light theme and in its dark one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
 import chromium
 
@@ -21,13 +25,13 @@ NOTEBOOKS = ROOT / "examples" / "notebooks"
 # Wide enough for a notebook beside the side panel, at the density of a laptop's screen.
 SIZE: ViewportSize = {"width": 1280, "height": 860}
 DONE_SECONDS = 60
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
 def main() -> None:
     path = chromium.find()
     if path is None:
         sys.exit("screenshots: no Chromium here: `make screenshots` installs one")
-    chromium.lend_node_to_playwright()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = Lab(Path(folder))
@@ -44,14 +48,35 @@ def main() -> None:
 def _quickstart(page: Page, lab: Lab) -> None:
     shutil.copy2(NOTEBOOKS / "quickstart.ipynb", lab.work)
     open_lab(page, lab, "quickstart.ipynb")
-    run_all_cells(page)
-    output = page.locator(".jp-OutputArea-output").filter(has_text="COMPLETED").first
-    output.wait_for(timeout=DONE_SECONDS * 1000)
-    output.scroll_into_view_if_needed()
-    _save(page, "quickstart.png")
+    _collapse_sidebar(page)
+    run_all_cells(page, wait=False)
+    view = page.locator(".jp-OutputArea-output").filter(has_text="training-")
+    running = view.filter(has_text="epoch 12/").first
+    running.wait_for(timeout=DONE_SECONDS * 1000)
+    _save(page, running, "quickstart-running.png")
+    ended = view.filter(has_text="Completed after").first
+    ended.wait_for(timeout=DONE_SECONDS * 1000)
+    for name, theme in THEMES.items():
+        _theme(page, theme)
+        _save(page, ended, f"quickstart-{name}.png")
 
 
-def _save(page: Page, name: str) -> None:
+def _collapse_sidebar(page: Page) -> None:
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+
+
+def _theme(page: Page, name: str) -> None:
+    page.evaluate(
+        "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name
+    )
+    light = "true" if "Light" in name else "false"
+    page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+def _save(page: Page, view: Locator, name: str) -> None:
+    """Take a picture with the view in the middle of the page."""
+    view.evaluate("node => node.scrollIntoView({block: 'center'})")
     page.screenshot(path=IMAGES / name)
     print(f"screenshots: {(IMAGES / name).relative_to(ROOT)}")
 

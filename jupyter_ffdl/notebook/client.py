@@ -104,6 +104,16 @@ class Training:
         """Everything the service tells about it (the Model of FfDL's API)."""
         return self._fresh()
 
+    @property
+    def manifest(self) -> str:
+        """The manifest as it was submitted, secrets masked."""
+        with self.service.connection.open(self._path("/manifest")) as answer:
+            return answer.read().decode()
+
+    def source(self) -> dict[str, Any]:
+        """Return the snapshot: ``files`` with their text, and ``origin``, where they came from."""
+        return dict(self.service.get(self._path("/source")))
+
     # Where it is
 
     @property

@@ -78,10 +78,6 @@ class Follower:
                     changed = self.state.apply(message)
                 if changed:
                     self._changed.set()
-            with contextlib.suppress(FfdlError):
-                final = self.training.state()
-                with self._lock:
-                    self.state.status, self.state.verdict = final.status, final.verdict
         except NotFound:
             with self._lock:
                 self.state.gone = True

@@ -121,8 +121,9 @@ def _progress(state: State) -> str:
     progress = state.row.get("progress")
     if not isinstance(progress, Mapping) or not progress.get("total"):
         return ""
-    text = f"{progress.get('unit') or 'step'} {progress.get('done', 0)}/{progress['total']}"
-    left = progress.get("eta_seconds", progress.get("eta"))
+    unit, total = progress.get("unit") or "step", progress["total"]
+    text = f"{unit} {progress.get('done') or 0:g}/{total:g}"
+    left = progress.get("eta_seconds")
     if isinstance(left, (int, float)) and left > 0:
         text += f" · about {words.short_duration(left)} left"
     return text
@@ -134,7 +135,7 @@ def _phases(state: State, now: float) -> str:
         text = name
         if kind == "now" and name == "training":
             text = f"{name} {words.short_duration(state.elapsed(now))}"
-        elif seconds is not None:
+        elif seconds is not None and seconds >= 0.05:
             text = f"{name} {words.short_duration(seconds)}"
         colour = _PHASE_COLOURS[kind]
         shade = f"color:{colour}" if kind == "failed" else "" if kind == "now" else _DIM

@@ -17,7 +17,7 @@ def shell() -> Any:
     return get_ipython()
 
 
-def notebook(source: str | None = None, options: str = "") -> Notebook:
+def notebook(source: str | None = None) -> Notebook:
     """Return the notebook, with the running cell if its ``source`` is given."""
     running = shell()
     path = _path(running)
@@ -25,7 +25,6 @@ def notebook(source: str | None = None, options: str = "") -> Notebook:
         return Notebook(path)
     cell = Cell(
         source,
-        options=options,
         cell_id=_cell_id(running),
         execution_count=getattr(running, "execution_count", None),
     )

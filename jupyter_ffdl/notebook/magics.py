@@ -10,12 +10,18 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
 from ..errors import BadInput, FfdlError
+from .options import help_text, parse
+
+if TYPE_CHECKING:
+    from .client import Training
+    from .options import Parsed
+    from .submission import Submission
 
 _RUNNERS = frozenset({"run_line_magic", "run_cell_magic"})
 
@@ -37,19 +43,32 @@ class FfdlMagics(Magics):
         ``%%ffdl_train [options]`` trains the cell below it;
         ``%ffdl_train FILE [options]`` a ``.py`` file;
         ``%ffdl_train MANIFEST [DIR] [options]`` an FfDL manifest with its folder or zip.
+        ``t = %ffdl_train FILE`` gives the training without showing it.
+
+        Options:
         """
         from . import client, submission  # noqa: PLC0415  (loading the extension is quick)
-        from .options import parse  # noqa: PLC0415
 
         shown = _shown()
         with _usage():
             given = parse(line)
             submission.refuse_inside_a_learner(nested=False)
             service = client.default_service()
-            built = _build(given, cell, line)
-            if given.get("dry_run"):
-                return submission.plan(service, built)
-            training = client.remember(submission.submit(service, built))
+            parent = _parent(given)
+            if (
+                parent
+                and cell is not None
+                and not given.get("dry_run")
+                and submission.unchanged(parent, cell, given.values)
+            ):
+                training = submission.rerun(parent, submission.changes(given.values), service)
+            else:
+                built = _build(given, cell, parent)
+                if given.get("dry_run"):
+                    return submission.plan(service, built)
+                training = submission.submit(service, built)
+            client.remember(training)
+        training.warnings += _live_of_the_same_name(training)
         if given.get("as") and self.shell is not None:
             self.shell.user_ns[given.get("as")] = training
         if shown.stored:
@@ -62,9 +81,15 @@ class FfdlMagics(Magics):
             _wait(training, given.get("timeout"))
         return training
 
+    ffdl_train.__doc__ = f"{ffdl_train.__doc__}\n{help_text()}"
+
     @line_magic
     def ffdl(self, line: str) -> Any:
-        """Look after trainings: ``%ffdl VERB [ID] [options]``."""
+        """Look after trainings: ``%ffdl VERB [ID] [options]``; ``%ffdl`` alone lists the verbs.
+
+        ID is an id, a unique prefix of one, or a name (the latest is meant); without one the
+        latest training of this notebook is meant.
+        """
         from . import verbs  # noqa: PLC0415
 
         with _usage():
@@ -105,17 +130,24 @@ def _following(frame: FrameType) -> str:
     return ""
 
 
-def _build(given: Any, cell: str | None, line: str) -> Any:
+def _parent(given: Parsed) -> Training | None:
+    from . import verbs  # noqa: PLC0415
+
+    return verbs.find(given.get("from")) if given.get("from") else None
+
+
+def _build(given: Parsed, cell: str | None, parent: Training | None) -> Submission:
     from . import submission  # noqa: PLC0415
     from .kernel import notebook  # noqa: PLC0415
 
+    options = given.values if parent is None else submission.inherit(parent, given.values)
     if cell is not None:
         if given.words:
             raise BadInput(
                 f"{given.words[0]} does not belong to a cell's line",
                 hint="Train a file with %ffdl_train FILE in a cell of its own",
             )
-        return submission.from_cell(given.values, notebook(cell, line.strip()))
+        return submission.from_cell(options, notebook(cell))
     if not given.words:
         raise BadInput(
             "Nothing to train",
@@ -124,7 +156,18 @@ def _build(given: Any, cell: str | None, line: str) -> Any:
     if len(given.words) > 2:
         raise BadInput(f"{given.words[2]}: one file and one folder at most")
     directory = given.words[1] if len(given.words) > 1 else None
-    return submission.of_source(given.words[0], directory, given.values, notebook())
+    return submission.of_source(given.words[0], directory, options, notebook())
+
+
+def _live_of_the_same_name(training: Training) -> list[str]:
+    """Say which earlier training of this name still runs, and how to halt it."""
+    from . import client  # noqa: PLC0415
+
+    with contextlib.suppress(FfdlError):
+        for one in client.trainings(name=training.name, limit=20):
+            if one != training and one.name == training.name and not one.done:
+                return [f"An earlier {one.name} still runs: %ffdl halt {one.id} would stop it"]
+    return []
 
 
 def _wait(training: Any, timeout: float | None) -> None:

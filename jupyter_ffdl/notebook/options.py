@@ -381,6 +381,32 @@ def unknown_option(flag: str, options: Sequence[Option]) -> BadInput:
     return BadInput(f"There is no option {flag}", hint=hint)
 
 
+def line_of(values: Mapping[str, Any]) -> str:
+    """Return checked values as a magic's line, from which ``parse`` gives them back."""
+    words: list[str] = []
+    for option in TRAIN:
+        value = values.get(option.key)
+        if value is None or value is False:
+            continue
+        if option.switch:
+            words.append(option.flag)
+        elif option.key == "framework":
+            words += [option.flag, f"{value['name']}:{value['version']}"]
+        elif isinstance(value, Mapping):
+            for name, item in value.items():
+                text = name if item is None and option.key == "env" else f"{name}={_shown(item)}"
+                words += [option.flag, text]
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                words += [option.flag, str(item)]
+    return shlex.join(words)
+
+
+def _shown(value: Any) -> str:
+    """Return a parameter's value so that ``literal`` gives it back."""
+    return value if isinstance(value, str) and literal(value) == value else repr(value)
+
+
 def help_text(options: Sequence[Option] = TRAIN) -> str:
     """Return the options as an aligned list, one a line."""
     rows = []

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import FfdlError
 from . import discovery
-from .connection import Connection, NotSent, Part, ServiceError
+from .connection import Connection, NotSent, Part, ServiceError, Unauthorized
 
 _SETTINGS = ("FFDL_URL", "FFDL_TOKEN", "DLAAS_URL", "DLAAS_USERNAME", "DLAAS_PASSWORD")
 _RECONNECT_SECONDS = (0.1, 0.3, 1.0, 2.0)
@@ -54,7 +54,8 @@ class Service:
         connection = self.connection
         try:
             return connection.call(method, path, query=query, body=body, parts=parts, key=key)
-        except NotSent:
+        except (NotSent, Unauthorized):
+            # Refused, too: its port may be another's by now.
             if not connection.address.follow:
                 raise
             self._forget(connection)
@@ -102,7 +103,9 @@ class Service:
                         return
                     if stop.is_set():
                         return
-            except ServiceError:
+            except (ServiceError, Unauthorized) as e:
+                if isinstance(e, Unauthorized) and (failures or not _may_move(connection)):
+                    raise
                 if connection is not None and connection.address.follow:
                     self._forget(connection)
             yield {"type": "offline", "since": since}
@@ -114,6 +117,10 @@ class Service:
         with self._lock:
             if self._connection is connection:
                 self._connection = None
+
+
+def _may_move(connection: Connection | None) -> bool:
+    return connection is not None and connection.address.follow
 
 
 def _remember(cursors: dict[str, Any], message: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ..errors import BadInput, FfdlError
 from .authoring import bundle, cell, environment, git, manifest
 from .client import Training
 from .connection import Part, new_key
-from .options import keywords
+from .options import keywords, line_of, parse
 from .service import Service
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ _AS_IN_MANIFEST = (
     "max_runtime",
     "max_retries",
 )
-_RERUN = frozenset({"name", *_AS_IN_MANIFEST} - {"backend"})
+RERUN = frozenset({"name", *_AS_IN_MANIFEST} - {"backend"})
+_NOT_SETTINGS = frozenset({"from", "as", "wait", "timeout", "dry_run", "cells"})
 _MANIFEST_SUFFIXES = frozenset({".yml", ".yaml", ".json"})
 
 
@@ -44,7 +45,6 @@ class Cell:
     """A cell that is to be trained: its text, and where it stands."""
 
     source: str
-    options: str = ""
     cell_id: str | None = None
     execution_count: int | None = None
 
@@ -222,13 +222,13 @@ def plan(service: Service, submission: Submission) -> Plan:
     return Plan(answer, manifest=submission.manifest, notes=submission.notes)
 
 
-def rerun(training: Training, changes: Mapping[str, Any], service: Service) -> Training:
-    """Submit a training's snapshot again; ``changes`` are keywords of ``train()``."""
-    for name in changes:
-        if name not in _RERUN:
-            valid = ", ".join(sorted(_RERUN))
+def rerun(training: Training, wanted: Mapping[str, Any], service: Service) -> Training:
+    """Submit a training's snapshot again; ``wanted`` are keywords of ``train()``."""
+    for name in wanted:
+        if name not in RERUN:
+            valid = ", ".join(sorted(RERUN))
             raise TypeError(f"rerun() has no keyword {name!r}; valid are: {valid}")
-    checked = keywords(changes, function="rerun")
+    checked = keywords(wanted, function="rerun")
     answer = service.call(
         "POST",
         f"/v1/models/{training.id}/rerun",
@@ -237,6 +237,36 @@ def rerun(training: Training, changes: Mapping[str, Any], service: Service) -> T
     )
     warnings = [str(warning.get("message", "")) for warning in answer.get("warnings") or ()]
     return Training(answer["model_id"], service=service, warnings=list(filter(None, warnings)))
+
+
+def unchanged(parent: Training, source: str, options: Mapping[str, Any]) -> bool:
+    """Whether a cell's text is the one that ``parent`` was made of, and its snapshot fits."""
+    told = parent.source().get("origin") or {}
+    cells = told.get("cells") or [{}]
+    return (
+        len(cells) == 1
+        and str(cells[0].get("source", "")).rstrip() == source.rstrip()
+        and set(options) <= RERUN | _NOT_SETTINGS
+    )
+
+
+def changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a re-run of a snapshot can take."""
+    return {key: value for key, value in options.items() if key in RERUN}
+
+
+def inherit(parent: Training, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options laid over the settings of another training."""
+    told = parent.source().get("origin") or {}
+    if told.get("kind") == "manifest" or not told:
+        return {**options, "parent": parent.id, "manifest_text": parent.manifest}
+    settings = parse(str(told.get("options") or "")).values
+    kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+    for key in ("param", "env"):
+        if key in kept and key in options:
+            kept[key] = {**kept[key], **options[key]}
+    own = {key: value for key, value in options.items() if key not in {"param", "env"} & set(kept)}
+    return {**kept, **own, "parent": parent.id}
 
 
 def refuse_inside_a_learner(*, nested: bool) -> None:
@@ -266,9 +296,10 @@ def _notebooks(
     }
     fields = _fields(options)
     base = options.get("manifest")
-    if base:
-        path = Path(base).expanduser()
-        text = _read(path)
+    inherited = options.get("manifest_text")
+    if base or inherited:
+        path = Path(base or "the manifest").expanduser()
+        text = _read(path) if base else str(inherited)
         kept = manifest.framework_of(text) if "framework" not in options else {}
         fields["framework"] = {**framework, **kept, "command": command}
         text = manifest.override(text, fields, where=path.name)
@@ -277,12 +308,12 @@ def _notebooks(
         text = manifest.dump(
             {"name": name, "framework": {**framework, "command": command}, **fields}
         )
-    typed = notebook.cell.options if notebook.cell else ""
     full_origin = {
         **origin,
         **_place(notebook),
         "git": git.facts(Path.cwd()),
-        "options": typed,
+        "options": line_of(options),
+        "parent": options.get("parent"),
         "versions": _versions(),
     }
     return Submission(text, files, None, full_origin, _context(options), list(notes))
