@@ -67,6 +67,7 @@ class FolderRecords:
         self.home = self._home()
         self.index = Index(state_dir)
         self.writer = IndexWriter(state_dir)
+        self._untold: list[Change] = []
         self._lock = threading.RLock()
 
     def _home(self) -> str:
@@ -81,14 +82,20 @@ class FolderRecords:
     # Reading
 
     def refresh(self) -> list[Change]:
-        """Read what anybody appended to the index since the last call."""
+        """Return what anybody changed since the last call, whoever of us read it first."""
         with self._lock:
-            return self.index.refresh()
+            self._read()
+            changes, self._untold = self._untold, []
+            return changes
+
+    def _read(self) -> None:
+        """Read the index's new bytes; what they say stays to be told by ``refresh``."""
+        self._untold += self.index.refresh()
 
     def entries(self, owner: str) -> list[Entry]:
         """Return the owner's trainings, newest first."""
         with self._lock:
-            self.index.refresh()
+            self._read()
             mine = [entry for entry in self.index.entries.values() if entry.owner == owner]
         mine.sort(key=lambda entry: (entry.submitted, entry.training_id), reverse=True)
         return mine
@@ -96,7 +103,7 @@ class FolderRecords:
     def entry(self, training_id: str) -> Entry | None:
         """Return what the index knows of a training."""
         with self._lock:
-            self.index.refresh()
+            self._read()
             return self.index.entries.get(training_id)
 
     def folder(self, training_id: str, owner: str) -> TrainingFolder:
@@ -195,7 +202,7 @@ class FolderRecords:
 
     def _next_number(self, owner: str, name: str) -> int:
         with self._lock:
-            self.index.refresh()
+            self._read()
             numbers = [
                 entry.number
                 for entry in self.index.entries.values()
@@ -311,9 +318,9 @@ class FolderRecords:
             if _older_than(path, seconds=3600):
                 shutil.rmtree(path, ignore_errors=True)
         with self._lock:
-            self.index.refresh()
+            self._read()
             compact(self.index, self.writer)
-            self.index.refresh()
+            self._read()
 
     def _announce(self, folder: TrainingFolder) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):
