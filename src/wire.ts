@@ -2187,6 +2187,11 @@ export interface components {
          * @description Why a training ended.
          */
         Verdict: {
+            /**
+             * Format
+             * @default 1
+             */
+            format: number;
             /** Code */
             code: string;
             /** Cause */
