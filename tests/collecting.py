@@ -81,12 +81,7 @@ def points(folder: Path, **chosen: Any) -> list[tuple[str, str, int, float]]:
 def framed(payload: bytes) -> bytes:
     """Return one record of an event file."""
     length = struct.pack("<Q", len(payload))
-    return (
-        length
-        + struct.pack("<I", masked(length))
-        + payload
-        + struct.pack("<I", masked(payload))
-    )
+    return length + struct.pack("<I", masked(length)) + payload + struct.pack("<I", masked(payload))
 
 
 def scalar_event(step: int, *, wall_time: float = 1.5e9, **values: float) -> bytes:

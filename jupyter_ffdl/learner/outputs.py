@@ -6,6 +6,7 @@ written after it, so after ``kill -9`` they lack at most what its last lines tel
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_ffdl import files
-from jupyter_ffdl.trainingdata.record import ROW, Record, SeriesTable, parse
+from jupyter_ffdl.trainingdata.record import ROW, Record, SeriesTable, is_series, parse
 
 _READ_BYTES = 1 << 20
 _TAIL_BYTES = 16 * 1024
@@ -111,9 +112,9 @@ class Outputs:
         for record in records:
             rindex = self._runs[record.subid] = self._runs.get(record.subid, 0) + 1
             value = record.to_json(self._training_id, stamps.take(now), rindex)
-            self.records.add(json.dumps(value).encode() + b"\n")
+            self.records.add(_json_line(value))
             self._rows.add(table.rows(value))
-        self._add_series(table.series[before:])
+        self._series_file.add(b"".join(map(_json_line, table.series[before:])))
 
     def flush(self) -> bool:
         """Write what waits, the truth first; False where the disk does not take all of it now."""
@@ -153,6 +154,8 @@ class Outputs:
         """Make series and rows what the records say, without touching rows that are right."""
         known = files.read_lines(self._series_file.path)[0]
         records = self.after_saved
+        if not all(map(is_series, known, itertools.count())):
+            known = []
         if self._rows.size < rows * ROW.size or len(known) < series:
             rows = series = 0
             lines = self.records.read_from(0).splitlines()
@@ -162,24 +165,19 @@ class Outputs:
         there = self._rows.read_from(rows * ROW.size)
         if not packed.startswith(there):
             # Cut where it is wrong, not before: a reader may be looking at the rest.
-            right = _rows_in_common(packed, there)
-            self._rows.truncate(rows * ROW.size + right)
-            there = there[:right]
+            there = there[: _rows_in_common(packed, there)]
+            self._rows.truncate(rows * ROW.size + len(there))
         self._rows.add(packed[len(there) :])
-        if known != table.series[: len(known)] or self._torn():
-            lines_right = 0
+        lines = b"".join(map(_json_line, table.series))
+        there = self._series_file.read_from(0)
+        if not lines.startswith(there):
             self._series_file.truncate(0)
-        else:
-            lines_right = len(known)
-        self._add_series(table.series[lines_right:])
+            there = b""
+        self._series_file.add(lines[len(there) :])
 
-    def _torn(self) -> bool:
-        data = self._series_file.read_from(0)
-        return bool(data) and not data.endswith(b"\n")
 
-    def _add_series(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        for line in lines:
-            self._series_file.add(json.dumps(line).encode() + b"\n")
+def _json_line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 def _rows_in_common(right: bytes, there: bytes) -> int:

@@ -91,6 +91,7 @@ def last_lines(log: LogFile, count: int = 20) -> list[str]:
     size = log.size
     begin = max(tail_offset(log.path, count), size - _FOLDED_TAIL)
     ended, still_open = fold(read_bytes(log.path, begin, size - begin))
+    still_open = still_open.rstrip(b"\r")
     lines = [*ended, still_open] if still_open else ended
     return [line.decode("utf-8", "replace") for line in lines[-count:]]
 

@@ -140,6 +140,12 @@ def well_formed(record: Any) -> bool:
     )
 
 
+def is_series(line: Any, number: int) -> bool:
+    """Whether ``line`` can be line ``number`` (from 0) of ``series.jsonl``."""
+    names = ("source", "grouplabel", "tag")
+    return isinstance(line, dict) and line.get("id") == number and all(n in line for n in names)
+
+
 class SeriesTable:
     """Numbers the series of one learner in order of first appearance.
 

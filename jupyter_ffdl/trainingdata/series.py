@@ -7,6 +7,7 @@ from ``evaluation-metrics.txt``; row numbers stay the same, since both come from
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from jupyter_ffdl import files
 
 from .downsample import downsample
-from .record import ROW, SeriesTable
+from .record import ROW, SeriesTable, is_series
 from .records import read_records
 
 ROWS = np.dtype(
@@ -155,14 +156,14 @@ class Columns:
         self._rows_path = directory / "scalars.bin"
         self._series_path = directory / "series.jsonl"
         self._rebuilt: bytes | None = None
+        # Rows before series: a row's series stands in its file first, so all are known.
+        self._rows = _size(self._rows_path) // ROW.size
         self._check()
 
     @property
     def rows(self) -> int:
-        """How many whole rows there are."""
-        if self._rebuilt is not None:
-            return len(self._rebuilt) // ROW.size
-        return _size(self._rows_path) // ROW.size
+        """How many whole rows there were when this was made."""
+        return self._rows
 
     def read(
         self,
@@ -177,6 +178,8 @@ class Columns:
         parts: dict[int, list[tuple[Array, int]]] = {}
         for rows in self._chunks(since, end):
             for number, own in _by_series(rows):
+                if number >= len(self._series):
+                    continue  # damaged on disk
                 if tags is not None and self._series[number]["tag"] not in tags:
                     continue
                 if steps is not None:
@@ -225,12 +228,12 @@ class Columns:
         """Load the series; rebuild where the files cannot be what the records say."""
         records = _size(self._directory / "evaluation-metrics.txt")
         self._series, _ = files.read_lines(self._series_path)
-        ids = [line.get("id") if isinstance(line, dict) else None for line in self._series]
-        sound = ids == list(range(len(ids))) and (records == 0 or self._rows_path.exists())
-        end = self.rows
+        sound = all(map(is_series, self._series, itertools.count()))
+        sound = sound and (records == 0 or self._rows_path.exists())
+        end = self._rows
         if sound and end:
             last = np.fromfile(self._rows_path, ROWS, offset=(end - 1) * ROW.size, count=1)
-            sound = int(last["series"][0]) < len(ids)
+            sound = int(last["series"][0]) < len(self._series)
         finished = self._finished()
         if sound and finished is not None:
             sound = records != finished["records_bytes"] or end == finished["rows"]
@@ -250,6 +253,7 @@ class Columns:
         table = SeriesTable()
         records = read_records(self._directory / "evaluation-metrics.txt")
         self._rebuilt = b"".join(map(table.rows, records))
+        self._rows = len(self._rebuilt) // ROW.size
         self._series = table.series
         if save:
             self._save(self._rebuilt)

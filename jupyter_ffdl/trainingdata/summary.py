@@ -104,9 +104,8 @@ def _scalar(path: Path, series: Mapping[str, Any]) -> tuple[dict[str, Any] | Non
         scalar["value"] = None
         scalar["mark"] = "nan" if np.isnan(value) else "inf" if value > 0 else "-inf"
         scalar["since_step"] = _broken_since(path, number)
-    points = rows[:: -(-len(rows) // MAX_POINTS)][-MAX_POINTS:]
-    values = [v if np.isfinite(v) else None for v in points["value"].tolist()]
-    values[-1] = scalar["value"]
+    spread = np.linspace(0, len(rows) - 1, min(len(rows), MAX_POINTS)).astype(int)
+    values = [v if np.isfinite(v) else None for v in rows["value"][spread].tolist()]
     return scalar, values
 
 
@@ -115,8 +114,9 @@ def _sample(path: Path, count: int, number: int) -> Array:
     if count <= _READ_WHOLE_ROWS:
         return _read_series(path, 0, count, number)
     parts = []
-    for window in range(MAX_POINTS):
-        first = window * (count - _WINDOW_ROWS) // MAX_POINTS
+    windows = MAX_POINTS - 1
+    for window in range(windows):
+        first = window * (count - _WINDOW_ROWS) // windows
         parts.append(_read_series(path, first, _WINDOW_ROWS, number)[:1])
     tail = _TAIL_ROWS
     while True:

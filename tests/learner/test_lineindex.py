@@ -1,4 +1,5 @@
 import struct
+from itertools import pairwise
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_wherever_the_index_was_cut_off_indexing_goes_on_the_same(tmp_path):
         assert [line[1] for line in lines] == list(range(1, 10))
         assert lines[: len(seen)] == seen, "a time that was shown never changes"
         times = [line[2] for line in lines]
-        assert all(a < b for a, b in zip(times, times[1:], strict=False))
+        assert all(a < b for a, b in pairwise(times))
 
 
 def test_two_logs_share_one_sequence_of_times(tmp_path):

@@ -29,7 +29,6 @@ from .written import Written
 
 FLAGS = re.MULTILINE | re.DOTALL
 _MAX_LINE = 16 * 1024
-_MATCH_SECONDS = 1.0
 _MAX_SLOW = 3
 _CAPTURE = re.compile(r"\$([A-Za-z_]\w*)", re.ASCII)
 
@@ -82,7 +81,8 @@ class _Window:
 class RegexExtractor:
     """Reads the files that ``inputs`` names; ``metrics`` is the ``metrics`` part of a LearnerSpec.
 
-    ``state``, ``written`` and ``report`` are as for ``TensorBoardExtractor``.
+    ``state``, ``written`` and ``report`` are as for ``TensorBoardExtractor``. A match is given up
+    after ``match_seconds``, a group after three such matches.
     """
 
     def __init__(
@@ -93,13 +93,15 @@ class RegexExtractor:
         state: Mapping[str, Any] | None = None,
         written: Iterable[Mapping[str, Any]] = (),
         report: Callable[[str, str], None] = lambda _path, _text: None,
+        match_seconds: float = 1.0,
     ) -> None:
         self._groups = [Group.from_json(group) for group in metrics["groups"]]
         self._lookahead = max(1, int(metrics.get("line_lookahead", 4)))
         self._inputs = inputs
         self._report = report
         self._written = Written(map(record_key, written))
-        self._patience = Patience()
+        self._patience = Patience(match_seconds)
+        self._match_seconds = match_seconds
         self._slow: Counter[str] = Counter()
         self._windows: dict[str, _Window] = {}
         for path, saved in (state or {}).get("windows", {}).items():
@@ -170,7 +172,7 @@ class RegexExtractor:
         if self._slow[group.label] == _MAX_SLOW:
             self._report(
                 str(found_in.path),
-                f"The regex of group {group.label} took over {_MATCH_SECONDS:g} s three times "
+                f"The regex of group {group.label} took over {self._match_seconds:g} s three times "
                 "and is not tried any more",
             )
 
@@ -183,13 +185,13 @@ class _TookTooLongError(Exception):
 
 
 class Patience:
-    """Ends a match that runs for more than a second or two: some patterns never end on some text.
+    """Ends a match that takes once or twice ``seconds``: some patterns never end on some text.
 
     Python's matcher looks for signals, so an alarm gets through. Without a main thread to get it,
     matches are not limited.
     """
 
-    def __init__(self, seconds: float = _MATCH_SECONDS) -> None:
+    def __init__(self, seconds: float) -> None:
         self.gave_up = False
         self._seconds = seconds
         self._matches = self._at_last_alarm = 0

@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
-from collecting import collect, log_path, made_folder, points, records
 
+from collecting import collect, log_path, made_folder, points, records
 from jupyter_ffdl.learner.extractors.emetrics import BadLineError, EmetricsExtractor, record_of
 from jupyter_ffdl.learner.logdir import Input
 

@@ -1,9 +1,9 @@
 import os
 
 import pytest
-from collecting import framed, scalar_event, version_event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
+from collecting import framed, scalar_event, version_event
 from jupyter_ffdl.learner.extractors.crc32c import crc32c, masked
 from jupyter_ffdl.learner.extractors.eventfile import EventFile
 

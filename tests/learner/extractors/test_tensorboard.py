@@ -1,6 +1,10 @@
 import os
 
 import pytest
+from tensorboard.compat.proto import event_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboardX import SummaryWriter
+
 from collecting import (
     collect,
     framed,
@@ -12,10 +16,6 @@ from collecting import (
     tensor_event,
     version_event,
 )
-from tensorboard.compat.proto import event_pb2
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
-from tensorboardX import SummaryWriter
-
 from jupyter_ffdl.learner.eventdirs import EventTree, Root
 from jupyter_ffdl.learner.extractors.tensorboard import TensorBoardExtractor
 
@@ -160,8 +160,8 @@ def test_sub_runs_are_numbered_on_their_own(tmp_path):
     collect(folder, spec)
 
     def numbered(learner):
-        found = [(r["meta"].get("subid", ""), r["meta"]["rindex"]) for r in records(folder, learner)]
-        return sorted(found)
+        metas = [record["meta"] for record in records(folder, learner)]
+        return sorted((meta.get("subid", ""), meta["rindex"]) for meta in metas)
 
     assert numbered(1) == [("", 1), ("", 2), ("7", 1), ("7", 2), ("learner-9", 1), ("learner-9", 2)]
     assert numbered(2) == [("learner-2", 1), ("learner-2", 2)]
@@ -258,9 +258,7 @@ def test_wherever_a_file_is_cut_and_a_process_killed_points_stay_the_same(tmp_pa
     for step in range(3):
         events += [scalar_event(step, loss=step / 2), tensor_event(step, "accuracy", step / 4)]
     content = b"".join(events)
-    expected = [
-        (step, {"loss": repr(step / 2), "accuracy": repr(step / 4)}) for step in range(3)
-    ]
+    expected = [(step, {"loss": repr(step / 2), "accuracy": repr(step / 4)}) for step in range(3)]
     for cut in range(len(content) + 1):
         first = Run(tmp_path / str(cut) / "train")
         first.append(content[:cut])
@@ -275,7 +273,8 @@ def test_points_written_after_the_saved_state_are_left_out_once(tmp_path):
     first.append(scalar_event(1, loss=0.5))
     first.collect()
     saved = first.extractor.state()
-    first.append(scalar_event(1, accuracy=0.9), scalar_event(2, loss=0.5), scalar_event(3, loss=0.5))
+    first.append(scalar_event(1, accuracy=0.9))
+    first.append(scalar_event(2, loss=0.5), scalar_event(3, loss=0.5))
     first.tree.look(everything=True)
     found, _ = first.extractor.collect()
     written = [record.to_json("id", 1, 1) for record in found]
