@@ -168,12 +168,12 @@ class Outputs:
             there = there[: _rows_in_common(packed, there)]
             self._rows.truncate(rows * ROW.size + len(there))
         self._rows.add(packed[len(there) :])
-        lines = b"".join(map(_json_line, table.series))
+        text = b"".join(map(_json_line, table.series))
         there = self._series_file.read_from(0)
-        if not lines.startswith(there):
+        if not text.startswith(there):
             self._series_file.truncate(0)
             there = b""
-        self._series_file.add(lines[len(there) :])
+        self._series_file.add(text[len(there) :])
 
 
 def _json_line(value: Mapping[str, Any]) -> bytes:

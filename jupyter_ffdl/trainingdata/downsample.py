@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 
 def downsample(value: npt.NDArray[np.float64], max_points: int) -> npt.NDArray[np.intp]:
-    """Return the ascending indices to keep, at most ``max(max_points, 4)``.
+    """Return the ascending indices to keep, at most ``max(max_points, 5)``.
 
     Kept are the first and the last point, each bucket's extremes, and where values are NaN or
     infinite also the first such one of each bucket: "became NaN at step 812" stays true.
     """
     count = len(value)
-    max_points = max(max_points, 4)
+    max_points = max(max_points, 5)
     if count <= max_points:
         return np.arange(count)
     finite = np.isfinite(value)

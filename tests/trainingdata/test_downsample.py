@@ -8,7 +8,7 @@ from jupyter_ffdl.trainingdata.downsample import downsample
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
-@given(st.lists(numbers, max_size=200), st.integers(4, 60))
+@given(st.lists(numbers, max_size=200), st.integers(5, 60))
 def test_first_last_extremes_and_first_broken_value_stay(values, max_points):
     value = np.array(values, float)
     kept = downsample(value, max_points)
