@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Any], int]:
 
     Torn lines and lines that are not JSON are skipped; a missing file is an empty one.
     """
+    lines, end = read_whole_lines(path, offset)
+    return list(_values(lines)), end
+
+
+def read_whole_lines(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
+    """Return the whole lines from byte ``offset`` as they are, and the offset after them."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -81,11 +87,11 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Any], int]:
     except FileNotFoundError:
         return [], offset
     end = data.rfind(b"\n") + 1
-    return list(_values(data[:end])), offset + end
+    return data[:end].split(b"\n")[:-1], offset + end
 
 
-def _values(data: bytes) -> Iterator[Any]:
-    for line in data.split(b"\n"):
+def _values(lines: Iterable[bytes]) -> Iterator[Any]:
+    for line in lines:
         if not line.strip():
             continue
         try:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,14 +158,16 @@ class Index:
                 # Compacted: it repeats what we know, and whatever counts twice changes nothing.
                 offset = 0
             if found.st_size > offset:
-                values, offset = files.read_lines(path, offset)
-                changes.extend(self._take(values))
+                lines, offset = files.read_whole_lines(path, offset)
+                changes.extend(self._take(lines))
             self._read[name] = (found.st_ino, offset)
         return changes
 
-    def _take(self, values: Iterable[Any]) -> Iterator[Change]:
-        for value in values:
+    def _take(self, lines: Iterable[bytes]) -> Iterator[Change]:
+        loads = _fast_loads()
+        for line in lines:
             try:
+                value = loads(line)
                 change = self._take_one(value["op"], value["id"], value)
             except (KeyError, TypeError, ValueError):
                 continue
@@ -212,6 +214,15 @@ def _entry(training_id: str, head: Mapping[str, Any]) -> Entry:
     )
 
 
+def _fast_loads() -> Callable[[bytes], Any]:
+    """Return a parser that is four times as fast where it is installed, as on every server."""
+    try:
+        import orjson  # noqa: PLC0415  (supervisors append only, and never need it)
+    except ImportError:
+        return json.loads
+    return orjson.loads
+
+
 def compact(index: Index, writer: IndexWriter) -> bool:
     """Rewrite this machine's file where most of it is history; say whether it was.
 
@@ -231,8 +242,11 @@ def compact(index: Index, writer: IndexWriter) -> bool:
 
 
 def _lines(entry: Entry) -> Iterator[bytes]:
-    head = {"op": "new", "id": entry.training_id, "head": json.loads(entry.head)}
-    yield json.dumps({**head, "started": entry.started}).encode() + b"\n"
+    yield b'{"op":"new","id":"%s","started":%d,"head":%s}\n' % (
+        entry.training_id.encode(),
+        entry.started,
+        entry.head,
+    )
     if entry.status is not None:
         line = StatusLine(
             status=entry.status,

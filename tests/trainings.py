@@ -43,7 +43,8 @@ def zipped(path: Path, files: dict[str, str | bytes]) -> Path:
 class Trainings:
     """A trainer on a state directory of its own, as a server would use it."""
 
-    def __init__(self, state_dir: Path, **traits: Any) -> None:
+    def __init__(self, state_dir: Path, *, owner: str = OWNER, **traits: Any) -> None:
+        self.owner = owner
         traits = {"max_running": 0, "min_free_bytes": 0, **traits}
         self.trainer = Trainer(state_dir=str(state_dir), **traits)
         self.trainer.start()
@@ -73,7 +74,7 @@ class Trainings:
         accepted = self.trainer.submit(
             json.dumps(text).encode(),
             code,
-            owner=OWNER,
+            owner=self.owner,
             origin={"kind": "cell" if notebook else "manifest", **(origin or {})},
             context={"environment": {"PATH": os.environ["PATH"]}, **(context or {})},
         )
@@ -81,7 +82,7 @@ class Trainings:
 
     def folder(self, training_id: str) -> TrainingFolder:
         """Return the training's folder."""
-        return self.trainer.folder(training_id, OWNER)
+        return self.trainer.folder(training_id, self.owner)
 
     def status(self, training_id: str) -> Status:
         """Return the status now."""
@@ -108,7 +109,7 @@ class Trainings:
             raise AssertionError(
                 f"{late}: {folder.history()[-1]}\n{log.read_text() if log.exists() else ''}"
             ) from late
-        model = self.trainer.model(training_id, OWNER)
+        model = self.trainer.model(training_id, self.owner)
         status: dict[str, Any] = model["training"]["training_status"]
         return status
 

@@ -317,10 +317,12 @@ class FolderRecords:
         for path in (self.state_dir / "incoming").iterdir():
             if _older_than(path, seconds=3600):
                 shutil.rmtree(path, ignore_errors=True)
+
+    def compact(self) -> None:
+        """Rewrite this machine's index where most of it is history."""
         with self._lock:
             self._read()
             compact(self.index, self.writer)
-            self._read()
 
     def _announce(self, folder: TrainingFolder) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):

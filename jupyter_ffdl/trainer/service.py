@@ -37,6 +37,11 @@ Listener = Callable[[str, str], None]
 ABANDONED_MS = 600_000
 """Nobody takes this long from the announcement of a training to its folder."""
 
+FIRST_HOUSEKEEPING_SECONDS = 30.0
+"""Not at once: whoever starts a server waits for its first list."""
+
+HOUSEKEEPING_SECONDS = 3600.0
+
 TEND_SECONDS = float(os.environ.get("FFDL_TEND_SECONDS", "2"))
 """How often a server looks for trainings whose owner is gone."""
 
@@ -131,7 +136,7 @@ class Trainer(LoggingConfigurable):
         self._gpus: list[Gpu] = []
         self._waits: dict[str, queue.Waiting] = {}
         self._purging = threading.Lock()
-        self._retained = 0.0
+        self._next_housekeeping = time.monotonic() + FIRST_HOUSEKEEPING_SECONDS
 
     @property
     def records(self) -> FolderRecords:
@@ -238,7 +243,7 @@ class Trainer(LoggingConfigurable):
                     local.start(folder)
         if waiting or self._waits:
             self._start_waiting()
-        self._retain()
+        self._keep_house()
         if self._purging.acquire(blocking=False):
             try:
                 self.records.purge(local.owned)
@@ -248,11 +253,14 @@ class Trainer(LoggingConfigurable):
     def _start_waiting(self) -> None:
         self._waits = {wait.training_id: wait for wait in queue.start_waiting(self.root)}
 
-    def _retain(self) -> None:
-        """Delete what is older than ``retention_days``; looked at once an hour."""
-        if not self.retention_days or time.monotonic() < self._retained:
+    def _keep_house(self) -> None:
+        """Once an hour: compact the index, delete what is older than ``retention_days``."""
+        if time.monotonic() < self._next_housekeeping:
             return
-        self._retained = time.monotonic() + 3600
+        self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+        self.records.compact()
+        if not self.retention_days:
+            return
         oldest = now_ms() - self.retention_days * 86_400_000
         for entry in list(self.records.index.entries.values()):
             if not entry.live and entry.status_time < oldest:
