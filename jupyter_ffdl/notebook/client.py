@@ -128,7 +128,7 @@ class Training:
 
     @property
     def verdict(self) -> dict[str, Any] | None:
-        """Why it failed: sentence, cell and line, remedy; None if it did not, or has not ended."""
+        """Why it ended: sentence, cell and line, remedy; None while it has not."""
         if self.status in _TERMINAL:
             answer = self.service.get(self._path("/verdict"))
             return (answer or {}).get("verdict") or None
