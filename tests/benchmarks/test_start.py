@@ -74,7 +74,7 @@ def test_line_printed_to_line_received(tmp_path: Path, server: Server, report: R
         subprocess.Popen([sys.executable, str(script)], stdout=file),
     ):
         assert tail.stdout is not None
-        bare = [time.time() - float(tail.stdout.readline()) for _ in range(LINES)]
+        bare = [-(float(tail.stdout.readline()) - time.time()) for _ in range(LINES)]
         tail.kill()
     assert len(ours) == LINES
     p95, floor = percentile(ours, 95), percentile(bare, 95)
