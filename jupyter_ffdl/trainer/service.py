@@ -27,7 +27,7 @@ from ..folder import TrainingFolder, now_ms
 from ..lifecycle.local import backend as local
 from ..lifecycle.local.gpus import Gpu
 from ..training import Status
-from ..watch import Watcher
+from ..watch import ENTRIES, IN_MODIFY, Watcher
 from . import queue, views
 from .records import FolderRecords
 from .submission import Submission, prepare
@@ -171,7 +171,7 @@ class Trainer(LoggingConfigurable):
         changed = asyncio.Event()
         watcher = Watcher.open()
         if watcher is not None:
-            watcher.add(self.root / "index")
+            watcher.add(self.root / "index", ENTRIES | IN_MODIFY)
 
             def readable() -> None:
                 watcher.read()
