@@ -82,6 +82,8 @@ class Address:
     follow: bool = False
     record: str = ""
     """The file in Jupyter's runtime directory that told of it."""
+    state_dir: str = ""
+    """Which trainings it serves, as far as that file says; a successor must serve the same."""
 
 
 def token_header(token: str) -> str:

@@ -50,11 +50,15 @@ class NoService(ServiceError):
 
 
 def find(
-    environ: Mapping[str, str] | None = None, *, say: Callable[[str], None] | None = None
+    environ: Mapping[str, str] | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+    state_dir: str = "",
 ) -> Address:
     """Return the service's address; start one if there is none and one may be started.
 
-    ``say`` gets the one line that tells of a start.
+    ``say`` gets the one line that tells of a start. ``state_dir``: of the service that this one
+    is to succeed, if there was one.
     """
     environ = os.environ if environ is None else environ
     given = _given(environ)
@@ -68,7 +72,7 @@ def find(
         while address is None and time.monotonic() < deadline:
             time.sleep(0.1)
             address = _parents_server(runtime, environ)
-    address = address or running_standalone(runtime)
+    address = address or running_standalone(runtime, state_dir)
     if address is not None:
         return address
     hidden = _unreachable_server(runtime, environ)
@@ -78,7 +82,7 @@ def find(
             hint="Set FFDL_URL and FFDL_TOKEN to a service that it can reach "
             "(the panel beside this notebook would not show its trainings)",
         )
-    return start_standalone(runtime, say=say)
+    return start_standalone(runtime, say=say, state_dir=state_dir)
 
 
 def runtime_dir(environ: Mapping[str, str]) -> Path:
@@ -103,8 +107,8 @@ def runtime_dir(environ: Mapping[str, str]) -> Path:
     return (Path(data) if data else home / ".local" / "share") / "jupyter" / "runtime"
 
 
-def running_standalone(runtime: Path) -> Address | None:
-    """Return the newest ``jupyter ffdl`` that answers."""
+def running_standalone(runtime: Path, state_dir: str = "") -> Address | None:
+    """Return the newest ``jupyter ffdl`` that answers, of ``state_dir`` if that is given."""
     found = [
         (record, path)
         for path in runtime.glob(_PATTERN)
@@ -112,7 +116,7 @@ def running_standalone(runtime: Path) -> Address | None:
     ]
     found.sort(key=lambda item: item[1].stat().st_mtime if item[1].exists() else 0.0, reverse=True)
     for record, _path in found:
-        if not alive(record["pid"]):
+        if not alive(record["pid"]) or state_dir not in {"", record.get("state_dir")}:
             continue
         address = _address(record, "a running `jupyter ffdl`")
         if answers(address):
@@ -120,7 +124,9 @@ def running_standalone(runtime: Path) -> Address | None:
     return None
 
 
-def start_standalone(runtime: Path, *, say: Callable[[str], None] | None = None) -> Address:
+def start_standalone(
+    runtime: Path, *, say: Callable[[str], None] | None = None, state_dir: str = ""
+) -> Address:
     """Start a ``jupyter ffdl`` that ends after its last client; two kernels start one."""
     if importlib.util.find_spec("jupyter_server") is None:
         raise NoService(
@@ -131,11 +137,11 @@ def start_standalone(runtime: Path, *, say: Callable[[str], None] | None = None)
         )
     runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _lock(runtime / "ffdl-start.lock"):
-        address = running_standalone(runtime)
+        address = running_standalone(runtime, state_dir)
         if address is not None:
             return address
         log = runtime / "ffdl-standalone.log"
-        process = _launch(log)
+        process = _launch(log, state_dir)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             record = _record(runtime / f"ffdl-server-{process.pid}.json")
@@ -273,10 +279,11 @@ def _address(record: Mapping[str, Any], found: str) -> Address:
         found=f"{found}, pid {record['pid']}",
         follow=True,
         record=str(record["path"]),
+        state_dir=str(record.get("state_dir", "")),
     )
 
 
-def _launch(log: Path) -> subprocess.Popen[bytes]:
+def _launch(log: Path, state_dir: str) -> subprocess.Popen[bytes]:
     # A kernel that runs as root was allowed to; its service listens to this machine alone.
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -288,6 +295,7 @@ def _launch(log: Path) -> subprocess.Popen[bytes]:
                 "jupyter_ffdl.api.standalone",
                 "--idle-exit",
                 str(IDLE_EXIT_SECONDS),
+                *([f"--state-dir={state_dir}"] if state_dir else []),
                 *root,
             ],
             stdin=subprocess.DEVNULL,

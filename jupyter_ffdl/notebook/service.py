@@ -29,6 +29,7 @@ class Service:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._settings: tuple[str | None, ...] = ()
+        self._state_dir = ""
 
     @property
     def connection(self) -> Connection:
@@ -36,7 +37,11 @@ class Service:
         with self._lock:
             settings = tuple(os.environ.get(name) for name in _SETTINGS)
             if self._connection is None or settings != self._settings:
-                self._connection = Connection(discovery.find(say=self._say))
+                # Another may serve other trainings; who changed the settings wants just that.
+                before = self._state_dir if settings == self._settings else ""
+                address = discovery.find(say=self._say, state_dir=before)
+                self._connection = Connection(address)
+                self._state_dir = address.state_dir
                 self._settings = settings
             return self._connection
 

@@ -20,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def session_kernel(server: Server) -> Iterator[Kernel]:
     kernel = Kernel(server)
-    kernel.ok("%load_ext jupyter_ffdl\nimport os, time")
+    kernel.ok("%load_ext jupyter_ffdl\nopen('one.py', 'w').write('print(1)');")
     yield kernel
     kernel.stop()
 

@@ -22,6 +22,9 @@ from jupyter_ffdl.notebook.connection import service_url
 from kernels import Kernel
 from serving import Server, serving, until
 
+# One server and one kernel serve them all.
+pytestmark = pytest.mark.xdist_group("notebook")
+
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "%%ffdl_train --wait\nprint('ran')"
 
@@ -191,7 +194,7 @@ def test_with_none_at_all_two_kernels_start_one_and_say_so(tmp_path):
 
 
 def test_a_follower_survives_a_killed_service_and_loses_no_line(tmp_path):
-    """The kernel outlives ``jupyter ffdl``: it goes on with the next one, at its cursor."""
+    """The kernel outlives ``jupyter ffdl``: it starts the next one, and goes on at its cursor."""
     code = """\
 import jupyter_ffdl
 open("a.py", "w").write('''
@@ -205,23 +208,22 @@ for line in t.logs(follow=True):
     print(line, flush=True)
 print(t.wait(60), flush=True)
 """
-    first = Server(tmp_path, standalone=True)
-    kernel = subprocess.Popen(
-        [sys.executable, "-u", "-c", code],
-        env=environment_of(tmp_path),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert kernel.stdout is not None
-    seen = [kernel.stdout.readline() for _ in range(10)]
-    first.stop(signal.SIGKILL)
-    with serving(tmp_path, standalone=True):
-        rest = kernel.communicate(timeout=60)[0].splitlines()
-    assert [line.strip() for line in seen] + rest == [
-        *(f"line {n}" for n in range(60)),
-        "COMPLETED",
-    ]
+    with started(tmp_path):
+        first = Server(tmp_path, standalone=True)
+        kernel = subprocess.Popen(
+            [sys.executable, "-u", "-c", code],
+            env=environment_of(tmp_path),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert kernel.stdout is not None
+        said = [kernel.stdout.readline().strip() for _ in range(10)]
+        first.stop(signal.SIGKILL)
+        said += kernel.communicate(timeout=60)[0].splitlines()
+    seen = [line for line in said if "a service was started" not in line]
+    assert len(said) == len(seen) + 1
+    assert seen == [*(f"line {n}" for n in range(60)), "COMPLETED"]
 
 
 @pytest.fixture(scope="module")

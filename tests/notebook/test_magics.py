@@ -12,6 +12,9 @@ from kernels import Kernel
 
 COUNT = """\
 import time
+
+# One server and one kernel serve them all.
+pytestmark = pytest.mark.xdist_group("notebook")
 for step in range(30):
     print("step", step, flush=True)
     time.sleep(0.05)
@@ -75,7 +78,6 @@ def test_the_view_and_the_repr_are_one_text(kernel):
 
 
 def test_an_assigned_training_is_one_line_of_text(kernel):
-    kernel.ok("open('one.py', 'w').write('print(1)');")
     ran = kernel.ok("t = %ffdl_train one.py")
     assert ran.displayed == []
     assert ran.printed.startswith("Training training-")
