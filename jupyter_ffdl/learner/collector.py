@@ -8,25 +8,24 @@ read again. Standard library (and TensorBoard's protos, once there is an event f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jupyter_ffdl import files
 from jupyter_ffdl.trainingdata.record import Record
 from jupyter_ffdl.watch import IN_MODIFY, Watcher
 
-from .eventdirs import EventTree
-from .extractors.emetrics import EmetricsExtractor
-from .extractors.regex import RegexExtractor
-from .extractors.tensorboard import TensorBoardExtractor
+from .extraction import Surroundings, inherited, make_extractor
 from .lineindex import LineIndex, last_line_time
-from .logdir import EMETRICS_NAMES, LOG_NAMES, Input, Places, TextFiles, text_inputs
+from .logdir import LOG_NAMES, Input, Places, TextFiles
 from .outputs import Outputs, Stamps, last_record_time
+from .reports import Reports
 from .userlogs import UserLog
 
 FORMAT = 1
@@ -36,26 +35,6 @@ _ROUND_SECONDS = 0.05
 _CHECKPOINT_SECONDS = 1.0
 _CHECKPOINT_SHARE = 20
 _FULL_DISK_SECONDS = 10.0
-_MAX_REPORTS = 100
-
-
-class Extractor(Protocol):
-    """Reads what is new, and can say all it knows as plain JSON.
-
-    ``catching_up``: what a killed process wrote after its checkpoint has not all been found again.
-    """
-
-    @property
-    def catching_up(self) -> bool: ...
-
-    def collect(self, *, final: bool = False) -> tuple[list[Record], bool]:
-        """Return the records that are complete, and whether more can be read at once."""
-
-    def due_in(self) -> float | None:
-        """Return in how many seconds a record will be complete by time, None: not by time."""
-
-    def state(self) -> dict[str, Any]:
-        """Return all that a later process needs."""
 
 
 class Collector:
@@ -81,7 +60,6 @@ class Collector:
         self._state_path = self._attempt_dir / "collector.json"
         self._learners = range(1, int(spec.get("learners", 1)) + 1)
         self._watcher = Watcher.open()
-        self._reported: set[tuple[str, str]] = set()
         self._changed = True
         self._next_checkpoint = 0.0
         self._next_look = 0.0
@@ -94,8 +72,7 @@ class Collector:
         self._record_stamps = Stamps(max(map(last_record_time, learner_dirs), default=0))
         self._open_outputs(saved)
         self._open_logs(saved, before)
-        self._tree: EventTree | None = None
-        self._extractor = self._make_extractor(saved, before)
+        self._make_extractor(saved, before)
 
     # One round
 
@@ -126,15 +103,16 @@ class Collector:
         if self._tree is not None:
             self._tree.look(everything=True)
         self._next_look = 0.0
-        while self.collect_once() and self._monotonic() < deadline + 600:
-            continue
-        while self.collect_once(final=True):
-            continue
-        while not self._flush() or not self._checkpoint(finished=True):
+        while True:
+            while self.collect_once():
+                continue
+            while self.collect_once(final=True):
+                continue
+            if not self._waiting and self._checkpoint(finished=True):
+                return True
             if self._monotonic() >= deadline:
                 return False
             time.sleep(0.1)
-        return True
 
     def run(self, stop: int | Callable[[], bool] | None = None) -> int:
         """Collect until SIGTERM, or until ``stop`` says so; then ``finish``.
@@ -143,15 +121,19 @@ class Collector:
         the exit code for the process: 0, or 75 (try again) where the disk is full to the end. Call
         it in the main thread of a process of its own.
         """
-        waker, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        waker, wake = os.pipe()
+        os.set_blocking(wake, False)
         stopping = False
 
         def ask_to_stop(_number: int, _frame: Any) -> None:
             nonlocal stopping
             stopping = True
-            os.write(wake, b".")
+            with contextlib.suppress(BlockingIOError):
+                os.write(wake, b".")
 
         signal.signal(signal.SIGTERM, ask_to_stop)
+        # Whoever forked us may have held it back until here: it would have killed us.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         poll = select.poll()
         for descriptor in self._descriptors(waker, stop):
             poll.register(descriptor, select.POLLIN)
@@ -176,6 +158,15 @@ class Collector:
             output.close()
         if self._watcher is not None:
             self._watcher.close()
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether a full disk has refused something that is in memory still."""
+        return (
+            any(output.waiting for output in self._outputs.values())
+            or any(index.waiting for index in self._indexes)
+            or any(log.waiting for log in self._user_logs.values())
+        )
 
     def _descriptors(self, waker: int, stop: int | Callable[[], bool] | None) -> Iterator[int]:
         yield waker
@@ -228,53 +219,27 @@ class Collector:
 
     def _make_extractor(
         self, saved: Mapping[str, Any] | None, before: Mapping[str, Any] | None
-    ) -> Extractor | None:
-        metrics = self._spec.get("metrics") or {}
-        kind = metrics.get("kind")
-        written = [record for output in self._outputs.values() for record in output.after_saved]
-        if saved is not None and any(output.lost for output in self._outputs.values()):
-            saved = None
-        state = (saved or {}).get("extractor") or _inherited(before)
-        extra = self._places.expand(metrics.get("in") or "")
-        if kind == "tensorboard":
-            self._tree = EventTree(
-                self._places.event_roots(self._spec, extra=extra), self._watcher, self._monotonic
-            )
-            return TensorBoardExtractor(
-                self._tree,
-                learners=len(self._learners),
-                state=state,
-                written=written,
-                report=self._report,
-                monotonic=self._monotonic,
-            )
-        if kind == "regex":
-            return RegexExtractor(
-                metrics,
-                lambda: self._regex_inputs(extra),
-                state=state,
-                written=written,
-                report=self._report,
-            )
-        if kind == "emetrics":
-            names = TextFiles(
-                self._places.logs, EMETRICS_NAMES, len(self._learners), self._attempt_dir.parent
-            )
-            return EmetricsExtractor(
-                lambda: [*names.look(), *text_inputs(extra, EMETRICS_NAMES)],
-                state=state,
-                written=written,
-                report=self._report,
-            )
-        return None
+    ) -> None:
+        outputs = self._outputs.values()
+        written = [record for output in outputs for record in output.after_saved]
+        lost = any(output.lost for output in outputs)
+        state = None if saved is None or lost else saved.get("extractor")
+        around = Surroundings(
+            self._places,
+            self._spec,
+            self._logs,
+            self._watcher,
+            Reports(self._attempt_dir / "reports.jsonl", self._clock).add,
+            self._monotonic,
+        )
+        self._extractor, self._tree = make_extractor(around, state or inherited(before), written)
 
-    def _regex_inputs(self, extra: Path | None) -> list[Input]:
+    def _logs(self) -> list[Input]:
         own = [
             Input(index.log, f"learner-{learner}" if learner > 1 else "", learner)
             for learner, index in zip(self._learners, self._indexes, strict=True)
         ]
-        copies = [log.copy for log in self._user_logs.values()]
-        return [*own, *copies, *text_inputs(extra, LOG_NAMES)]
+        return [*own, *(log.copy for log in self._user_logs.values())]
 
     # Parts of a round
 
@@ -337,31 +302,6 @@ class Collector:
         self._changed = False
         return True
 
-    def _report(self, path: str, text: str) -> None:
-        """Tell people, once, what could not be read (``reports.jsonl`` beside the checkpoint)."""
-        reports = self._attempt_dir / "reports.jsonl"
-        if not self._reported:
-            known = files.read_lines(reports)[0]
-            self._reported = {(item.get("path", ""), item.get("text", "")) for item in known}
-        if (path, text) in self._reported or len(self._reported) >= _MAX_REPORTS:
-            return
-        self._reported.add((path, text))
-        try:
-            files.append_line(
-                reports, {"time": int(self._clock() * 1000), "path": path, "text": text}
-            )
-        except OSError:
-            return
-
 
 def _sound(state: Any) -> Mapping[str, Any] | None:
     return state if isinstance(state, dict) and state.get("format") == FORMAT else None
-
-
-def _inherited(before: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return where the attempt before stopped reading: files outlive attempts in ``job``."""
-    state = (before or {}).get("extractor") or {}
-    groups = {path: dict(group) for path, group in state.get("groups", {}).items()}
-    for group in groups.values():
-        group.pop("open", None)
-    return {**state, "groups": groups}

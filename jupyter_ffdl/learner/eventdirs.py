@@ -5,6 +5,9 @@ is new or has changed, never by the clock; where inotify is missing or its watch
 ``stat`` per directory tells, the less often the longer it takes.
 """
 
+# Where we may not look, pathlib's forms of these raise.
+# ruff: noqa: PTH110, PTH113
+
 from __future__ import annotations
 
 import os
@@ -14,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jupyter_ffdl.trainingdata.record import readable
 from jupyter_ffdl.watch import ENTRIES as NEW_ENTRY
 from jupyter_ffdl.watch import IN_ISDIR, IN_MODIFY, IN_ONLYDIR, IN_Q_OVERFLOW, Change, Watcher
 
@@ -56,13 +60,12 @@ class Directory:
     root: Root
     parts: tuple[str, ...]
     modified: int = -1
-    subdirectories: set[str] = field(default_factory=set)
     files: dict[str, int] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
         """Return the name under which its series are known: relative, with the root's label."""
-        return "/".join((self.root.label, *self.parts)).strip("/") or "."
+        return readable("/".join((self.root.label, *self.parts)).strip("/") or ".")
 
     @property
     def sub_run(self) -> str:
@@ -120,6 +123,8 @@ class EventTree:
             watched = self._watcher is not None and self._watcher.watches(directory.path)
             if full or not watched:
                 self._look_at(directory)
+            if directory.path not in self._directories:
+                continue
             for name, size in directory.files.items():
                 path = f"{directory.path}/{name}"
                 if path not in self.dirty and _size(path) != size:
@@ -161,8 +166,9 @@ class EventTree:
             self._scan(directory)
 
     def _forget(self, directory: Directory) -> None:
-        # Its inode may be given to another directory at once.
         del self._directories[directory.path]
+        self.dirty.difference_update(f"{directory.path}/{name}" for name in directory.files)
+        # Its inode may be given to another directory at once.
         self._inodes = set()
         for item in list(self._directories.values()):
             try:
@@ -179,9 +185,9 @@ class EventTree:
             with os.scandir(directory.path) as entries:
                 for entry in entries:
                     if EVENT_FILE in entry.name and entry.name not in directory.files:
-                        if entry.is_file(follow_symlinks=root.follow_links):
+                        if os.path.isfile(entry) and (root.follow_links or not entry.is_symlink()):
                             self._add_file(directory, entry.name)
-                    elif entry.is_dir(follow_symlinks=root.follow_links):
+                    elif _is_directory(entry, follow=root.follow_links):
                         new.append(entry.name)
         except OSError:
             return
@@ -206,7 +212,14 @@ class EventTree:
             return False
         of_learner = directory.sub_run.startswith("learner-")
         parts = directory.parts[1:] if of_learner else directory.parts
-        return original.joinpath(*parts, name).exists()
+        return os.path.exists(original.joinpath(*parts, name))
+
+
+def _is_directory(entry: os.DirEntry[str], *, follow: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:  # a link to itself, or into what we may not see
+        return False
 
 
 def _size(path: str) -> int:

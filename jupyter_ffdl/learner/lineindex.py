@@ -38,6 +38,11 @@ class LineIndex:
         self._scanned = self._line_start
 
     @property
+    def waiting(self) -> bool:
+        """Whether the disk has not taken all of it."""
+        return bool(self._file.waiting)
+
+    @property
     def lines(self) -> int:
         """How many lines have been seen."""
         return self._rindex - 1

@@ -4,10 +4,14 @@ These are paths of the machine, also where user code sees them as ``/job`` or ``
 (FfDL contract §5.1).
 """
 
+# Where we may not look, pathlib's forms of these raise.
+# ruff: noqa: PTH112, PTH113
+
 from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +19,12 @@ from typing import Any
 
 from jupyter_ffdl.folder import TrainingFolder
 
-from .eventdirs import SUB_RUN, Root
+from .eventdirs import EVENT_FILE, SUB_RUN, Root
 from .places import directories, places
 
 LOG_NAMES = ("training-log.txt", "user_log.txt")
 EMETRICS_NAMES = ("evaluation-metrics.txt",)
+_JUST_NOW_NS = 50_000_000
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _NO_USER_CODE = frozenset({".git", ".ipynb_checkpoints", "__pycache__", "node_modules"})
 
@@ -83,7 +88,8 @@ class Places:
         """Return the trees in which event files count (contract §5.1, §6.3)."""
         roots = [Root(self.logs, "logs", follow_links=True)]
         if extra is not None:
-            roots.append(Root(extra, self._label(extra), follow_links=True))
+            tree = extra.parent if EVENT_FILE in extra.name else extra
+            roots.append(Root(tree, self._label(tree), follow_links=True))
         if spec.get("notebook"):
             # What a training leaves in its working directory is kept as results/workdir.
             results = Root(
@@ -125,7 +131,7 @@ class TextFiles:
     def _find(self, directory: Path, subid: str) -> None:
         for name in self._names:
             path = directory / name
-            if path not in self._found and path.is_file():
+            if path not in self._found and os.path.isfile(path):
                 # In ``LOG_DIR`` the logs that we write are links into ``attempts``.
                 if os.path.realpath(path).startswith(self._ours):
                     continue
@@ -142,14 +148,15 @@ def _changed(path: str, modified: dict[str, int]) -> bool:
         return False
     if modified.get(path) == now:
         return False
-    modified[path] = now
+    # Changed this moment, it may change again without a new time.
+    modified[path] = -1 if time.time_ns() - now < _JUST_NOW_NS else now
     return True
 
 
 def _directories(directory: Path) -> list[str]:
     try:
         with os.scandir(directory) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
+            return [entry.name for entry in entries if os.path.isdir(entry)]
     except OSError:
         return []
 
@@ -158,6 +165,5 @@ def text_inputs(extra: Path | None, names: tuple[str, ...]) -> list[Input]:
     """Return the files that ``in`` adds: itself, or in a directory those called ``names``."""
     if extra is None:
         return []
-    if extra.is_dir():
-        return [Input(extra / name, "", 1) for name in names if (extra / name).is_file()]
-    return [Input(extra, "", 1)] if extra.is_file() else []
+    paths = [extra / name for name in names] if os.path.isdir(extra) else [extra]
+    return [Input(path, "", 1) for path in paths if os.path.isfile(path)]

@@ -120,6 +120,11 @@ class Outputs:
         """Write what waits, the truth first; False where the disk does not take all of it now."""
         return self.records.flush() and self._series_file.flush() and self._rows.flush()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the disk has not taken all of it."""
+        return any(file.waiting for file in (self.records, self._series_file, self._rows))
+
     def state(self) -> dict[str, Any]:
         """Return what ``saved`` of a later process needs; only after a ``flush`` that succeeded."""
         return {

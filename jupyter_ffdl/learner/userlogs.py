@@ -59,6 +59,11 @@ class UserLog:
         indexed = self._index.collect(now, final=final and not more)
         return more or indexed
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the disk has not taken all of it."""
+        return bool(self._file.waiting) or self._index.waiting
+
     def close(self) -> None:
         """Give the descriptors back."""
         self._file.close()

@@ -14,11 +14,11 @@ import orjson
 
 from jupyter_ffdl import files
 
+from .attempts import attempts_of, learners_of
 from .lines import checked_pagesize
 from .logfile import read_bytes, tail_offset
 from .record import TYPE_NAMES, number, step_of, utc_text
 from .records import parse_records, read_records, whole_lines
-from .series import attempts_of, learners_of
 
 FRAME_BYTES = 8192
 """The old command line reads ``/metrics`` in such pieces (§2.5)."""

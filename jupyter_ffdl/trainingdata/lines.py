@@ -14,9 +14,10 @@ from typing import Any
 
 from jupyter_ffdl.errors import BadInput
 
+from .attempts import attempts_of, learners_of
 from .folding import fold
 from .logfile import Line, LogFile, Piece, read_bytes, tail_offset
-from .series import attempts_of, learners_of
+from .record import readable
 
 __all__ = ["LogFile", "MergedLog", "Piece", "last_lines", "log_files", "loglines", "own_log"]
 
@@ -242,7 +243,7 @@ def _time_of(numbered: Sequence[_Numbered], count: int) -> int:
 
 def _user_logs(directory: Path, attempt: int, learner: int) -> Iterator[LogFile]:
     for index in sorted([*directory.glob("*.idx"), *directory.glob("*/*.idx")]):
-        subid = "" if index.parent == directory else index.parent.name
+        subid = "" if index.parent == directory else readable(index.parent.name)
         yield LogFile(index.with_suffix(""), index, attempt, learner, subid)
 
 

@@ -80,6 +80,11 @@ def number(text: Any) -> float | None:
         return None
 
 
+def readable(name: str) -> str:
+    """Return a name without what neither JSON nor a screen can show: bytes that are no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def utc_text(seconds: float) -> str:
     """Return epoch seconds as ISO text in UTC, microseconds and ``Z`` (§6.3)."""
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from jupyter_ffdl import files
 
+from .attempts import attempts_of, learners_of
 from .downsample import downsample
 from .record import ROW, SeriesTable, is_series
 from .records import read_records
@@ -126,26 +126,6 @@ def read_scalars(
         series += found
         cursors.append({"attempt": chosen, "learner": number, "row": row})
     return Scalars(chosen, series, cursors)
-
-
-def attempts_of(folder: Path) -> list[int]:
-    """Return the attempts of a training folder, in order."""
-    try:
-        names = os.listdir(folder / "attempts")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-def learners_of(folder: Path, attempt: int) -> list[tuple[int, Path]]:
-    """Return number and directory of the learners of an attempt, in order."""
-    directory = folder / "attempts" / str(attempt)
-    try:
-        names = os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    numbers = [name.removeprefix("learner-") for name in names if name.startswith("learner-")]
-    return [(n, directory / f"learner-{n}") for n in sorted(int(n) for n in numbers if n.isdigit())]
 
 
 class Columns:

@@ -15,11 +15,12 @@ import numpy as np
 from jupyter_ffdl import files
 
 from . import progress
+from .attempts import attempts_of, learners_of
 from .folding import fold
 from .lines import own_log
 from .logfile import LogFile, read_bytes
 from .record import ROW
-from .series import ROWS, Array, attempts_of, learners_of
+from .series import ROWS, Array
 
 MAX_POINTS = 50
 _READ_WHOLE_ROWS = 4096

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -345,6 +346,22 @@ def test_a_full_disk_leaves_no_half_line_and_loses_nothing(tmp_path, small_disk,
     assert_everything_once(folder, "tensorboard")
 
 
+def test_room_that_comes_while_it_finishes_is_used(tmp_path, small_disk, monkeypatch):
+    folder, spec = made_folder(tmp_path)
+    written_inputs(folder)
+    collector = Collector(folder, 1, spec)
+    sizes = iter([100, 1000, 5000, None])
+    monkeypatch.setattr(time, "sleep", lambda _: small_disk(next(sizes)))
+    small_disk(10)
+    try:
+        finished = collector.finish()
+    finally:
+        small_disk(None)
+    assert finished
+    collector.close()
+    assert_everything_once(folder, "tensorboard")
+
+
 def test_a_disk_that_stays_full_ends_the_wait(tmp_path, small_disk):
     folder, spec = made_folder(tmp_path)
     written_inputs(folder)
@@ -417,6 +434,57 @@ def test_a_log_of_long_lines_and_none_at_all_is_whole(tmp_path):
     page = loglines(folder, "id")
     assert [len(line["line"]) for line in page] == [2, len(long) + 1, 3, 8]
     assert page[2]["line"] == "��\n"
+
+
+def test_what_it_may_not_read_does_not_stop_it(tmp_path):
+    folder, spec = made_folder(tmp_path)
+    logs = folder / "job" / "logs"
+    append(log_path(folder), b"line\n")
+    append(logs / "train" / NAME, scalar_event(1, loss=0.5))
+    (logs / "loop").symlink_to("loop")
+    (logs / "gone").symlink_to(tmp_path / "nowhere")
+    (logs / "a-directory.tfevents").mkdir()
+    os.mkfifo(logs / "tfevents.pipe")
+    os.mkfifo(logs / "user_log.txt")
+    append(logs / os.fsdecode(b"no-utf8-\xff") / NAME, scalar_event(2, loss=0.5))
+    collect(folder, spec)
+    assert len(loglines(folder, "id")) == 1
+    assert points(folder) == [
+        ("logs/no-utf8-\ufffd", "loss", 2, 0.5),
+        ("logs/train", "loss", 1, 0.5),
+    ]
+
+
+def test_a_run_that_is_deleted_before_it_was_read_is_forgotten(tmp_path):
+    folder, spec = made_folder(tmp_path)
+    now = 0.0
+    collector = Collector(folder, 1, spec, monotonic=lambda: now)
+    run = folder / "job" / "logs" / "train"
+    append(run / NAME, scalar_event(1, loss=0.5))
+    for _ in range(2):
+        now += 20
+        collector.collect_once()
+    append(run / NAME, scalar_event(2, loss=0.5))
+    shutil.rmtree(run)
+    for _ in range(3):
+        now += 20
+        collector.collect_once()
+    append(run / NAME, scalar_event(3, loss=0.5))
+    assert collector.finish()
+    collector.close()
+    assert [step for _, _, step, _ in points(folder)] == [1, 3]
+
+
+def test_a_stop_that_was_held_back_until_it_could_be_heard(tmp_path):
+    folder, spec = made_folder(tmp_path)
+    append(log_path(folder), b"line\n")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with Process(folder, spec) as process:
+            assert process.end() == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    assert len(loglines(folder, "id")) == 1
 
 
 def test_reports_are_written_once_over_restarts(tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ffdl.trainingdata.downsample import downsample
@@ -8,6 +8,7 @@ from jupyter_ffdl.trainingdata.downsample import downsample
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, max_size=200), st.integers(5, 60))
 def test_first_last_extremes_and_first_broken_value_stay(values, max_points):
     value = np.array(values, float)

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collecting import collect, log_path, made_folder, scalar_event
@@ -128,6 +128,7 @@ def test_a_position_counts_in_each_sub_run(training):
     assert emetrics(training, subid="7", pos=-1, pagesize=2) == page[-2:]
 
 
+@settings(deadline=None)
 @given(st.integers(-70, 70), st.integers(1, 70), st.integers(0, 62))
 def test_pages_since_a_time_follow_the_rule(training, pos, pagesize, place):
     records = everything(training)

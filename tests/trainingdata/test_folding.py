@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ffdl.trainingdata.folding import fold
@@ -31,6 +31,7 @@ def test_cutting_the_stream_anywhere_changes_nothing():
         assert (head + tail, rest) == fold(text)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab\r\n", max_size=6), max_size=8))
 def test_any_pieces_give_the_same_lines(pieces):
     lines, still_open = [], b""

@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collecting import collect, log_path, made_folder
@@ -113,6 +113,7 @@ def test_a_page_has_bounds(training, pagesize):
     assert caught.value.field == "pagesize"
 
 
+@settings(deadline=None)
 @given(st.integers(-70, 70), st.integers(1, 70), st.integers(0, 21_000))
 def test_pages_follow_the_rule_for_any_numbers(training, pos, pagesize, since):
     folder, _ = training
@@ -194,6 +195,7 @@ def test_a_log_is_read_in_pieces_of_whole_lines(tmp_path, limit):
         assert whole == text[: -len(b"open")]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([b"", b"a", b"bc\r", b"x" * 70_000]), max_size=9),
     st.sampled_from([b"", b"\n"]),

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ffdl.trainingdata.progress import of_line, of_lines
@@ -92,6 +92,7 @@ def test_the_last_line_that_tells_counts():
     assert of_lines([]) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_line_is_answered(line):
     found = of_line(line)

@@ -2,7 +2,7 @@ import contextlib
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ffdl.errors import BadInput
@@ -111,6 +111,7 @@ def test_a_time_without_a_zone_is_in_the_zone_of_now():
     assert parse("Mon Jan 2 15:04:05 2006", NOW.astimezone(zone)) == ms(2006, 1, 2, 13, 4, 5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 253_402_300_799_999))
 def test_every_time_in_iso_comes_back_in_milliseconds(milliseconds):
     at = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=milliseconds)
@@ -118,6 +119,7 @@ def test_every_time_in_iso_comes_back_in_milliseconds(milliseconds):
     assert parse(str(milliseconds), NOW) == milliseconds
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_time_or_bad_input(text):
     with contextlib.suppress(BadInput):

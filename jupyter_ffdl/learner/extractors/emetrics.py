@@ -105,6 +105,9 @@ def record_of(line: bytes, found_in: Input) -> Record:
         raise BadLineError("it is no JSON") from e
     if not isinstance(value, dict):
         raise BadLineError("it is no JSON object")
+    if b"\\ud" in line.lower():
+        # Half a surrogate pair is JSON to Python, and to nobody who reads our records.
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     label = value.get("grouplabel")
     if not isinstance(label, str):
         raise BadLineError("grouplabel is missing or no string")

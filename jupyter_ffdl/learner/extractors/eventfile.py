@@ -70,6 +70,7 @@ class EventFile:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
+            self.size = -1
             return []
         try:
             about = os.fstat(descriptor)

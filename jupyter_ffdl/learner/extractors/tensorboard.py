@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_ffdl.learner.eventdirs import SUB_RUN, Directory, EventTree
-from jupyter_ffdl.trainingdata.record import FLOAT, INT, Record, number_text, typed, utc_text
+from jupyter_ffdl.trainingdata.record import (
+    FLOAT,
+    INT,
+    Record,
+    number_text,
+    readable,
+    typed,
+    utc_text,
+)
 
 from .eventfile import READ_BYTES, EventFile
 from .scalars import event_class, scalars
@@ -165,7 +173,7 @@ class TensorBoardExtractor:
             number = int(match[1]) if match is not None and match[1] else 1
             self._groups[directory.path] = _Group(
                 source,
-                Path(directory.path).name,
+                readable(Path(directory.path).name),
                 directory.sub_run,
                 number if 1 <= number <= self._learners else 1,
             )
