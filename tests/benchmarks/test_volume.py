@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -63,7 +64,8 @@ def test_log_ingest_and_the_learners_time(tmp_path: Path, report: Report):
                 ends.append(time.perf_counter() - began)
                 folder = trainings.folder(training_id)
                 assert folder.log(1, 1).stat().st_size == MEGABYTES * 1_000_000
-                shutil.rmtree(folder.root)
+                # Its supervisor may still be tidying up.
+                shutil.rmtree(folder.root, ignore_errors=True)
             seconds[who] = float(figure.read_text())
         ratios.append(seconds["us"] / seconds["bare"])
         ours.append(MEGABYTES / seconds["us"])
@@ -304,7 +306,7 @@ def test_a_restart_with_a_hundred_running_trainings(tmp_path: Path, report: Repo
     for training_id in ids:
         until(lambda i=training_id: trainings.status(i) is Status.PROCESSING, 120)
     server = Server(tmp_path / "first", state_dir=tmp_path / "state")
-    os.kill(server.process.pid, 9)
+    server.stop(signal.SIGKILL)
     began = time.perf_counter()
     server = Server(tmp_path / "second", state_dir=tmp_path / "state")
     up = time.perf_counter()
