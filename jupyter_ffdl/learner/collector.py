@@ -117,7 +117,7 @@ class Collector:
     def run(self, stop: int | Callable[[], bool] | None = None) -> int:
         """Collect until SIGTERM, or until ``stop`` says so; then ``finish``.
 
-        ``stop`` is a descriptor that becomes readable, or a function asked once a second. Returns
+        ``stop`` is a descriptor that becomes readable, or a function asked before each round. Returns
         the exit code for the process: 0, or 75 (try again) where the disk is full to the end. Call
         it in the main thread of a process of its own.
         """
@@ -137,7 +137,8 @@ class Collector:
         poll = select.poll()
         for descriptor in self._descriptors(waker, stop):
             poll.register(descriptor, select.POLLIN)
-        while not stopping:
+        # Asked before each round: it may raise where another has taken over while we were frozen.
+        while not (stopping or (callable(stop) and stop())):
             started = self._monotonic()
             if not self.collect_once():
                 ready = poll.poll(self._pause() * 1000)
@@ -145,7 +146,6 @@ class Collector:
                 rest = _ROUND_SECONDS - (self._monotonic() - started)
                 if rest > 0 and not stopping:
                     time.sleep(rest)
-            stopping |= callable(stop) and stop()
         return 0 if self.finish() else 75
 
     def close(self) -> None:
