@@ -117,9 +117,9 @@ class Collector:
     def run(self, stop: int | Callable[[], bool] | None = None) -> int:
         """Collect until SIGTERM, or until ``stop`` says so; then ``finish``.
 
-        ``stop`` is a descriptor that becomes readable, or a function asked before each round. Returns
-        the exit code for the process: 0, or 75 (try again) where the disk is full to the end. Call
-        it in the main thread of a process of its own.
+        ``stop`` is a descriptor that becomes readable, or a function asked before each round.
+        Returns the exit code for the process: 0, or 75 (try again) where the disk is full to the
+        end. Call it in the main thread of a process of its own.
         """
         waker, wake = os.pipe()
         os.set_blocking(wake, False)
