@@ -304,8 +304,16 @@ class Learners:
     # The collector
 
     def start_collector(self) -> int:
-        """Fork the process that indexes lines and extracts metrics; it dies with us."""
-        return self.children.fork(self._collect, die_with_us=True)
+        """Fork the process that indexes lines and extracts metrics; it dies with us.
+
+        TERM, which means "read to the end", is blocked until the collector is ready to take it:
+        a short training ends before that.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return self.children.fork(self._collect, die_with_us=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _collect(self) -> int:
         from jupyter_ffdl.learner.collector import Collector  # noqa: PLC0415
