@@ -61,6 +61,7 @@ class Server:
         self.port = free_port()
         self.log = home / f"server-{self.port}.log"
         self.runtime = home / "runtime"
+        self.sockets: list[Any] = []
         home.mkdir(parents=True, exist_ok=True)
         common = [
             "--allow-root",
@@ -145,9 +146,7 @@ class Server:
             sent = {**(self.authorization if login else {}), **(headers or {})}
             if chunked:
                 sent["Transfer-Encoding"] = "chunked"
-            connection.request(
-                method, self.path(path), content, sent, encode_chunked=chunked
-            )
+            connection.request(method, self.path(path), content, sent, encode_chunked=chunked)
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         finally:
@@ -198,14 +197,23 @@ class Server:
 
     def socket(self, path: str, headers: Mapping[str, str] | None = None, **kwargs: Any) -> Any:
         sent = self.authorization if headers is None else dict(headers)
-        return websocket.create_connection(
+        connection = websocket.create_connection(
             f"ws://127.0.0.1:{self.port}{self.path(path)}",
             header=[f"{name}: {value}" for name, value in sent.items()],
             timeout=30,
             **kwargs,
         )
+        self.sockets.append(connection)
+        return connection
+
+    def close_sockets(self) -> None:
+        while self.sockets:
+            connection = self.sockets.pop()
+            connection.close()
+            connection.shutdown()  # after the server's own close, `close` does nothing
 
     def stop(self, how: int = signal.SIGTERM) -> None:
+        self.close_sockets()
         if self.process.poll() is None:
             self.process.send_signal(how)
             try:
@@ -249,9 +257,7 @@ def multipart(parts: list[Part], boundary: str = BOUNDARY) -> bytes:
 
 def submission(manifest: str, code: bytes, **more: Any) -> list[Part]:
     parts = [Part("manifest", manifest.encode()), Part("model_definition", code)]
-    return parts + [
-        Part(name, json.dumps(value).encode(), None) for name, value in more.items()
-    ]
+    return parts + [Part(name, json.dumps(value).encode(), None) for name, value in more.items()]
 
 
 def zip_of(files: Mapping[str, str | bytes]) -> bytes:

@@ -43,15 +43,19 @@ class Activity:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def seen(self) -> None:
+        """Note that a client was here."""
+        self._last_client = time.monotonic()
+
     @contextlib.contextmanager
     def client(self) -> Iterator[None]:
-        """Count a client for as long as its request or stream lasts."""
+        """Count a client for as long as its stream lasts."""
         self._busy += 1
         try:
             yield
         finally:
             self._busy -= 1
-            self._last_client = time.monotonic()
+            self.seen()
 
     @property
     def idle_seconds(self) -> float:

@@ -91,6 +91,7 @@ class FfdlHandler(APIHandler):
         if self.request.method == "OPTIONS":
             return
         self._require_login()
+        self.ffdl.activity.seen()
         self._check_request_is_theirs()
         if not self._implemented(str(self.request.method)):
             raise WrongMethod("Method not allowed")
@@ -345,6 +346,11 @@ class FfdlHandler(APIHandler):
         self.set_header("Location", location)
         body = {"model_id": accepted.training_id, "location": location}
         self.reply({**body, "warnings": accepted.warnings}, status=201)
+
+    def on_finish(self) -> None:
+        """Take note of the client once more: an upload may have taken long."""
+        if self.current_user is not None:
+            self.ffdl.activity.seen()
 
     def finish(self, *args: Any, **kwargs: Any) -> asyncio.Future[None]:
         """End the answer, leaving the content type as it was set (Jupyter's resets it)."""

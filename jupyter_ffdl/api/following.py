@@ -30,6 +30,10 @@ class Position:
     at: int = 0
     least_behind: int = 1 << 62
     """The closest this reader ever came: only who falls behind that is slow, not who came late."""
+    batch_behind: int | None = None
+    """How far behind it was after the last batch, None where that was all there was."""
+    batches_lost: int = 0
+    """How many batches in a row brought it no closer."""
     open_bytes: int = 0
     open_since: float = field(default_factory=time.monotonic)
 

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 256 * 1024
 BEHIND_BYTES = 1024 * 1024
-"""A reader that falls further behind a live log is moved to its tail."""
+"""A reader that is slow and this far behind a live log is moved to its tail.
+
+Slow is who keeps us waiting for an acknowledgement, or for whom a log goes on growing faster than
+batches are sent. A burst alone makes nobody slow.
+"""
+
+SLOW_SECONDS = 1.0
+SLOW_BATCHES = 5
 
 TAIL_BYTES = 64 * 1024
 STILL_SECONDS = 1.0
@@ -41,8 +48,9 @@ class LogChannel(Follower):
         """Send what is new, piece by piece."""
         sent = 0
         while True:
-            await self.subscription.room()
-            piece = await self._read(position, whole=whole or _still(position))
+            waited = await self.subscription.room()
+            slow = waited > SLOW_SECONDS or position.batches_lost >= SLOW_BATCHES
+            piece = await self._read(position, whole=whole or _still(position), slow=slow)
             if not piece.data:
                 _note_open(position, piece)
                 return sent > 0
@@ -50,15 +58,17 @@ class LogChannel(Follower):
             sent += len(piece.data)
             live = self.subscription.may_skip and position.least_behind < BEHIND_BYTES
             if live and sent >= BATCH_BYTES and not whole:
+                _end_batch(position, piece)
                 self.subscription.waker.wake()
                 return True
 
-    async def _read(self, position: Position, *, whole: bool) -> Piece:
+    async def _read(self, position: Position, *, whole: bool, slow: bool) -> Piece:
         if position.at < 0:  # counted from the end, by who wants to see the last lines first
             position.at = await asyncio.to_thread(_from_end, position.path, position.at)
         piece = await asyncio.to_thread(read_piece, position.path, position.at, whole=whole)
         behind = piece.size - piece.start
-        if self.subscription.may_skip and behind > position.least_behind + BEHIND_BYTES:
+        far = behind > position.least_behind + BEHIND_BYTES
+        if far and slow and self.subscription.may_skip:
             return await self._skip(position, piece, whole=whole)
         position.least_behind = min(position.least_behind, behind)
         return piece
@@ -67,7 +77,7 @@ class LogChannel(Follower):
         wanted = piece.size - TAIL_BYTES
         tail = await asyncio.to_thread(line_start_near, position.path, wanted)
         gap = {"from": piece.start, "to": tail}
-        position.at = tail
+        position.at, position.batches_lost = tail, 0
         cursor = self.cursor_at(position)
         await self.subscription.send(
             "skipped", attempt=self.attempt, learner=position.learner, **gap, cursor=cursor
@@ -88,7 +98,15 @@ class LogChannel(Follower):
         )
 
 
+def _end_batch(position: Position, piece: Piece) -> None:
+    before = position.batch_behind
+    lost = before is not None and piece.behind > before
+    position.batches_lost = position.batches_lost + 1 if lost else 0
+    position.batch_behind = piece.behind
+
+
 def _note_open(position: Position, piece: Piece) -> None:
+    position.batch_behind, position.batches_lost = None, 0
     if piece.behind != position.open_bytes:
         position.open_bytes = piece.behind
         position.open_since = time.monotonic()

@@ -96,6 +96,7 @@ class SubmissionHandler(FfdlHandler):
 
     def on_finish(self) -> None:
         """Remove what was uploaded, however the request ended."""
+        super().on_finish()
         self._discard()
 
     def on_connection_close(self) -> None:

@@ -15,6 +15,7 @@ from traitlets import Int
 from traitlets.config import boolean_flag
 
 from .. import __version__
+from ..trainer.service import Trainer
 from .app import FfdlApp
 
 _MODULE = "jupyter_ffdl.api.standalone"
@@ -46,6 +47,7 @@ class FfdlStandalone(FfdlApp):
     JUPYTER_TOKEN=secret jupyter ffdl   # a token of your own
     """
     version = __version__
+    classes = [FfdlServer, FfdlApp, Trainer]  # noqa: RUF012  (what --help-all shows)
     kind = "standalone"
     serverapp_class = FfdlServer
     open_browser = False
@@ -82,7 +84,11 @@ class FfdlStandalone(FfdlApp):
         return _MODULE
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        await self.ready()
+        try:
+            await self.ready()
+        except Exception:
+            serverapp.stop()  # alone it is of no use; the server logs why
+            raise
         sys.stdout.write(self.greeting(serverapp))
         sys.stdout.flush()
         if self.idle_exit_seconds:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketHandler
 
 from .base import BINARY, FfdlHandler
 
+PING_SECONDS = 30.0
+"""Below the idle limits of common proxies (60 s)."""
 
-class StreamingHandler(WebSocketMixin, WebSocketHandler, FfdlHandler):
+
+class StreamingHandler(WebSocketHandler, FfdlHandler):
     """Answers a GET by a stream: over a WebSocket where one is asked for, else over HTTP."""
 
     def initialize(self) -> None:
@@ -19,6 +21,20 @@ class StreamingHandler(WebSocketMixin, WebSocketHandler, FfdlHandler):
         super().initialize()
         self._gone = asyncio.Event()
         self._task: asyncio.Future[None] | None = None
+
+    def check_origin(self, origin: str = "") -> bool:
+        """Let any page in whose header proves who it is; else as Jupyter's settings say."""
+        return FfdlHandler.check_origin(self, origin)
+
+    @property
+    def ping_interval(self) -> float:
+        """Seconds between pings, so that a peer that vanished is noticed."""
+        return float(self.settings.get("websocket_ping_interval") or PING_SECONDS)
+
+    @property
+    def ping_timeout(self) -> float:
+        """Seconds until a peer that does not answer a ping is gone."""
+        return float(self.settings.get("websocket_ping_timeout") or self.ping_interval)
 
     @property
     def wants_socket(self) -> bool:

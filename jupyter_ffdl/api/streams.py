@@ -8,6 +8,7 @@ told, and can fetch what it missed by offset) and nobody else anything.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +59,13 @@ class Subscription:
         self._unacknowledged += size
         await self.send(kind, **content, bytes=size)
 
-    async def room(self) -> None:
-        """Wait until the client has acknowledged enough."""
+    async def room(self) -> float:
+        """Wait until the client has acknowledged enough; return how many seconds that took."""
+        began = time.monotonic()
         while self._session.acknowledged and self._unacknowledged >= UNACKNOWLEDGED_BYTES:
             self._acknowledged.clear()
             await self._acknowledged.wait()
+        return time.monotonic() - began
 
     def acknowledge(self, size: int) -> None:
         """Take note that the client is done with ``size`` bytes."""

@@ -10,33 +10,34 @@ from serving import Server, serving
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("server")
-    with serving(home, "--Trainer.max_running=0", base="/some base/".replace(" ", "%20")) as server:
+    with serving(home, "--Trainer.max_running=0", base="/some%20base/") as server:
         yield server
 
 
+@pytest.fixture
+def server(session_server: Server) -> Iterator[Server]:
+    yield session_server
+    session_server.close_sockets()
+
+
 @pytest.fixture(scope="session")
-def finished(server: Server) -> str:
+def finished(session_server: Server) -> str:
     """A training that has completed, with a log, results and scalars."""
-    training_id = server.submit(FINISHED, manifest=FINISHED_MANIFEST)
-    assert server.wait(training_id) == "COMPLETED", server.status(training_id)
+    training_id = session_server.submit(FINISHED, manifest=FINISHED_MANIFEST)
+    assert session_server.wait(training_id) == "COMPLETED", session_server.status(training_id)
     return training_id
 
 
 FINISHED = """\
-import json, os
-for step in range(30):
-    print("step", step, "über", flush=True)
+import os
+for step in range(40):
+    bad = "nan" if step == 7 else step
+    print("step", step, "loss", 1 / (step + 1), "bad", bad, "über", flush=True)
 results = os.environ["RESULT_DIR"]
 os.makedirs(results + "/a")
 open(results + "/a/weights.bin", "wb").write(bytes(range(256)) * 100)
-records = open(os.environ["LOG_DIR"] + "/evaluation-metrics.txt", "a")
-for step in range(40):
-    values = {"loss": 1 / (step + 1), "bad": float("nan") if step == 7 else step}
-    etimes = {"iteration": step}
-    records.write(json.dumps({"etimes": etimes, "grouplabel": "train", "values": values}) + "\\n")
-records.close()
 """
 FINISHED_MANIFEST = """\
 name: finished
@@ -46,5 +47,14 @@ framework:
   version: python
   command: python -u train.py
 evaluation_metrics:
-  type: emetrics_file
+  type: regex_extractor
+  line_lookahead: 1
+  groups:
+    train:
+      regex: 'step (?P<step>\\d+) loss (?P<loss>\\S+) bad (?P<bad>\\S+)'
+      scalars:
+        loss: {type: FLOAT, value: $loss}
+        bad: {type: FLOAT, value: $bad}
+      etimes:
+        iteration: {type: INT, value: $step}
 """

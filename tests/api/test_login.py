@@ -22,9 +22,7 @@ CALLS = [
     for route in ROUTES
     for operation in route.operations
 ]
-CLOSED = [
-    call for call in CALLS if f"ffdl/{call.values[1]}" not in OPEN_ROUTES
-]
+CLOSED = [call for call in CALLS if f"ffdl/{call.values[1]}" not in OPEN_ROUTES]
 
 
 def basic(user: str, password: str) -> dict[str, str]:
@@ -126,9 +124,9 @@ def test_every_verb_is_authenticated_and_authorized():
 @pytest.mark.parametrize(
     "headers",
     [
-        pytest.param(lambda s: {"Authorization": f"token {TOKEN}"}, id="token"),
-        pytest.param(lambda s: {"Authorization": f"Bearer {TOKEN}"}, id="bearer"),
-        pytest.param(lambda s: basic("anybody", TOKEN), id="basic with the token"),
+        pytest.param(lambda _: {"Authorization": f"token {TOKEN}"}, id="token"),
+        pytest.param(lambda _: {"Authorization": f"Bearer {TOKEN}"}, id="bearer"),
+        pytest.param(lambda _: basic("anybody", TOKEN), id="basic with the token"),
         pytest.param(lambda s: {"Authorization": f"token {s.record['secret']}"}, id="secret"),
         pytest.param(lambda s: basic("x", s.record["secret"]), id="basic with the secret"),
         pytest.param(cookies, id="cookie"),
@@ -223,9 +221,7 @@ def test_the_trait_opens_logs_and_metrics_to_whoever_knows_the_id(open_logs):
         answer = open_logs.request("GET", f"v1/models/{training_id}/{what}", login=False)
         assert answer.status == 200
         assert open_logs.request("GET", f"v1/models/{ID}/{what}", login=False).status == 404
-    assert "hello" in open_logs.request(
-        "GET", f"v1/models/{training_id}/logs", login=False
-    ).text
+    assert "hello" in open_logs.request("GET", f"v1/models/{training_id}/logs", login=False).text
     refused(open_logs.request("GET", f"v1/models/{training_id}", login=False))
     refused(
         open_logs.request(
@@ -260,8 +256,8 @@ def test_where_people_are_told_apart_each_sees_their_own(tmp_path):
         training_id = server.submit("print(1)")
         berta = basic("anna", "berta")
         wrong = {"Cookie": "who=anna", "Authorization": "token carla"}
-        for path in ("", "/logs", "/metrics", "/timeline", "/results", "/stream", "/definition"):
-            path = f"v1/models/{training_id}{path}"
+        for what in ("", "/logs", "/metrics", "/timeline", "/results", "/stream", "/definition"):
+            path = f"v1/models/{training_id}{what}"
             assert server.request("GET", path, login=False, headers=berta).status == 404
             refused(server.request("GET", path, login=False, headers=wrong))
         for method, body in (("PATCH", {"status": "halt"}), ("DELETE", None)):

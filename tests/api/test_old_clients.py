@@ -48,7 +48,9 @@ def test_a_model_has_what_the_command_line_needs(server, finished):
         ("GET", "/metrics?follow=false", None),
     ],
 )
-@pytest.mark.parametrize("training_id", [UNKNOWN, "short", "..", "a b c d e f", "%2e%2e%2fetc", "ü" * 9])
+@pytest.mark.parametrize(
+    "training_id", [UNKNOWN, "short", "..", "a b c d e f", "%2e%2e%2fetc", "ü" * 9]
+)
 def test_an_unknown_id_is_404(server, method, path, description, training_id):
     import urllib.parse
 
