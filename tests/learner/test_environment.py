@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -332,7 +333,7 @@ def test_the_start_of_a_training_imports_the_standard_library_only(module):
             "-I",
             "-S",
             "-c",
-            f"import sys; sys.path.insert(0, {os.getcwd()!r}); " + script,
+            f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); " + script,
         ],
         capture_output=True,
         text=True,

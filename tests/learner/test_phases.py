@@ -270,19 +270,20 @@ def test_the_job_directory_is_cleaned_but_for_what_it_tells(tmp_path):
     assert (outside / "keep").exists()
 
 
-def test_storing_many_files_takes_seconds(tmp_path):
+def test_storing_many_files_costs_little_more_than_making_them(tmp_path):
     training = Training(tmp_path, notebook=True)
     training.load()
     made = training.folder.model_code / "many"
-    for directory in range(100):
-        (made / str(directory)).mkdir(parents=True)
-        for number in range(200):
-            os.close(os.open(made / str(directory) / str(number), os.O_CREAT | os.O_WRONLY))
     began = time.monotonic()
+    for directory in range(50):
+        (made / str(directory)).mkdir(parents=True)
+        for number in range(100):
+            os.close(os.open(made / str(directory) / str(number), os.O_CREAT | os.O_WRONLY))
+    making = time.monotonic() - began
     training.store()
-    took = time.monotonic() - began
-    assert len(training.results()) > 20_000
-    assert took < 10, f"20 000 files took {took:.1f} s"
+    storing = time.monotonic() - began - making
+    assert len(training.results()) > 5000
+    assert storing < 5 * making + 1
 
 
 def test_steps_killed_at_any_moment_are_finished_by_the_next_run(tmp_path):
@@ -310,4 +311,4 @@ def test_steps_killed_at_any_moment_are_finished_by_the_next_run(tmp_path):
     assert set(shipped) == set(files)
     kept = {name for name in training.results() if name.startswith("workdir/")}
     assert kept == {f"workdir/new{n}" for n in range(300)}
-    assert not [path for path in tmp_path.rglob("*.ffdl-part")]
+    assert not list(tmp_path.rglob("*.ffdl-part"))

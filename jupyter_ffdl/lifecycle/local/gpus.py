@@ -166,59 +166,27 @@ def _try(count: int, settings: Mapping[str, Any]) -> tuple[Lease | None, list[st
     reasons: list[str] = []
     if len(candidates) < count:
         return None, [f"{count} GPUs are wanted, {len(candidates)} can be seen here"]
+    # One question for all of them, before the locks: nobody waits for a lock while it is asked.
+    users = busy(candidates)
     directory = _open_directory(settings)
     try:
         for gpu in candidates:
-            if len(found.fds) == count:
-                break
-            descriptor = _lock(directory, gpu)
-            if descriptor is None:
+            if gpu.uuid in users:
+                reasons.append(f"{_title(gpu)} is used by {users[gpu.uuid]}")
+            elif (descriptor := _lock(directory, gpu)) is None:
                 reasons.append(f"{_title(gpu)} is leased to another training")
-                continue
-            found.uuids.append(gpu.uuid)
-            found.fds.append(descriptor)
-        # Only now: asking the driver takes longer than all locks, and most GPUs are idle.
-        users = busy(candidates) if found.fds else {}
-        _replace_busy(found, users, candidates, directory, count, reasons)
+            else:
+                found.uuids.append(gpu.uuid)
+                found.fds.append(descriptor)
+            if len(found.fds) == count:
+                return found, []
     except BaseException:
         found.close()
         raise
     finally:
         os.close(directory)
-    if len(found.fds) < count:
-        found.close()
-        return None, reasons
-    return found, []
-
-
-def _replace_busy(
-    found: Lease,
-    users: Mapping[str, str],
-    candidates: Sequence[Gpu],
-    directory: int,
-    count: int,
-    reasons: list[str],
-) -> None:
-    """Give back GPUs that somebody else computes on, for idle ones where there are any."""
-    tried = set(found.uuids)
-    for gpu in candidates:
-        if gpu.uuid in users and gpu.uuid in found.uuids:
-            place = found.uuids.index(gpu.uuid)
-            found.uuids.pop(place)
-            os.close(found.fds.pop(place))
-            reasons.append(f"{_title(gpu)} is used by {users[gpu.uuid]}")
-    for gpu in candidates:
-        if len(found.fds) == count:
-            return
-        if gpu.uuid in tried:
-            continue
-        if gpu.uuid in users:
-            reasons.append(f"{_title(gpu)} is used by {users[gpu.uuid]}")
-            continue
-        descriptor = _lock(directory, gpu)
-        if descriptor is not None:
-            found.uuids.append(gpu.uuid)
-            found.fds.append(descriptor)
+    found.close()
+    return None, reasons
 
 
 def _title(gpu: Gpu) -> str:
