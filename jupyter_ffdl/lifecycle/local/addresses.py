@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
 from pathlib import Path
 
 _FIRST_PORT = 20_000
@@ -33,6 +32,8 @@ def for_learners(learner_uuid: str, count: int) -> list[str]:
 
 
 def _exists(address: str) -> bool:
+    import socket  # noqa: PLC0415 (15 ms; most trainings have one learner)
+
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((address, 0))
@@ -47,6 +48,8 @@ def free_port() -> int:
     Below the range from which the system serves outgoing connections, so that none of those takes
     it before the learner does.
     """
+    import socket  # noqa: PLC0415
+
     end = _outgoing_ports_begin()
     for _ in range(_TRIES):
         port = _FIRST_PORT + int.from_bytes(os.urandom(4), "big") % (end - _FIRST_PORT)
@@ -67,6 +70,8 @@ def _outgoing_ports_begin() -> int:
 
 
 def _free(port: int) -> bool:
+    import socket  # noqa: PLC0415 (15 ms; most trainings have one learner)
+
     families = [socket.AF_INET6, socket.AF_INET] if socket.has_ipv6 else [socket.AF_INET]
     for family in families:
         try:
