@@ -41,6 +41,19 @@ class Status(str, Enum):
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.HALTED})
 
+LABELS: Mapping[Status, str] = {
+    Status.NOT_STARTED: "Queued",
+    Status.QUEUED: "Queued",
+    Status.PENDING: "Starting",
+    Status.DOWNLOADING: "Starting: loading code and data",
+    Status.PROCESSING: "Running",
+    Status.STORING: "Saving results",
+    Status.COMPLETED: "Completed",
+    Status.FAILED: "Failed",
+    Status.HALTED: "Halted",
+}
+"""The one map from statuses to words; a failure is shown by its sentence instead."""
+
 _S = Status
 _ENDS_FROM = frozenset(
     {_S.STORING, _S.PROCESSING, _S.DOWNLOADING, _S.PENDING, _S.NOT_STARTED},

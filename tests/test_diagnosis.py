@@ -656,11 +656,15 @@ KeyError: 7
 
 
 def test_a_pools_worker_is_found_behind_the_waiting_line():
-    remote = (
-        '"""\nTraceback (most recent call last):\n  File "/usr/lib/python3.11/multiprocessing/'
-        'pool.py", line 125, in worker\n    result = (True, func(*args, **kwds))\n  File "/job/model-code'
-        '/train.py", line 15, in work\n    return 1 / n\nZeroDivisionError: division by zero\n"""'
-    )
+    remote = """\
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/multiprocessing/pool.py", line 125, in worker
+    result = (True, func(*args, **kwds))
+  File "/job/model-code/train.py", line 15, in work
+    return 1 / n
+ZeroDivisionError: division by zero
+"""
+    remote = f'"""\n{remote}"""'
     link = {"relation": "cause", "type": "multiprocessing.pool.RemoteTraceback", "message": remote}
     verdict = diagnose(
         seen(exceptions=[record(type="ZeroDivisionError", message="division", chain=[link])])

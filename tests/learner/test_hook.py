@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,8 @@ def test_a_child_of_multiprocessing_is_recorded(learner, any_python, method):
         any_python,
     )
     assert (ended.stdout, ended.returncode) == ("1\n", 0)
+    assert "IndexError" in ended.stderr
+    assert "sitecustomize" not in ended.stderr
     [record] = learner.records()
     assert (record["kind"], record["type"]) == ("child", "IndexError")
     assert record["frames"][-1]["text"] == "return [1, 2][n]"
@@ -535,15 +538,15 @@ def test_imports_stay_what_they_are(learner, any_python):
         """\
         import importlib, importlib.util, sys
         import threading
-        spec = importlib.util.find_spec("multiprocessing.process")
+        spec = importlib.util.find_spec("multiprocessing.util")
         assert type(spec.loader).__name__ == "SourceFileLoader", spec.loader
-        import multiprocessing.process as process
-        assert process.__spec__.loader is process.__loader__
-        assert "exec_module" not in vars(process.__loader__)
-        bootstrap = process.BaseProcess._bootstrap
-        importlib.reload(process)
-        assert process.BaseProcess._bootstrap is not bootstrap
-        assert process.BaseProcess._bootstrap.__code__.co_filename == bootstrap.__code__.co_filename
+        import multiprocessing.util as util
+        assert util.__spec__.loader is util.__loader__
+        assert "exec_module" not in vars(util.__loader__)
+        ours = util._exit_function
+        importlib.reload(util)
+        assert util._exit_function is not ours
+        assert util._exit_function.__code__ is ours.__code__
         assert importlib.util.find_spec("no_such_module") is None
         try:
             import tensorboardX.writer.no_such
@@ -573,6 +576,103 @@ def test_points_are_in_the_file_within_two_seconds(learner, writer):
         print("written", flush=True)
         time.sleep(60)
         """
+    )
+    try:
+        assert process.stdout.readline() == "written\n"
+        until(lambda: any(b"last_one" in p.read_bytes() for p in learner.model.rglob("events*")), 2)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_module_that_cannot_be_imported_fails_as_without_us(learner, any_python):
+    folder = learner.model / "tensorboardX"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "writer.py").write_text("raise ValueError('broken')\n")
+    ended = learner.run("import tensorboardX.writer\n", any_python)
+    assert ended.stderr.endswith("ValueError: broken\n")
+    if "3.7" not in any_python:
+        assert ended.stderr.count("  File ") == 2
+
+
+def test_modules_in_a_zip_are_patched(learner):
+    with zipfile.ZipFile(learner.model / "lib.zip", "w") as archive:
+        archive.writestr("tensorboardX/__init__.py", "from .writer import SummaryWriter\n")
+        writer = "class {}:\n    def __init__(self, logdir, flush_secs=120):\n        print({})\n"
+        text = writer.format("EventFileWriter", "flush_secs")
+        archive.writestr("tensorboardX/event_file_writer.py", text)
+        text = "from .event_file_writer import EventFileWriter\n"
+        text += writer.format(
+            "SummaryWriter", "EventFileWriter(logdir) is None or flush_secs, __name__"
+        )
+        archive.writestr("tensorboardX/writer.py", text)
+    ended = learner.run(
+        """\
+        import sys
+        sys.path.insert(0, "lib.zip")
+        import tensorboardX.event_file_writer, tensorboardX
+        tensorboardX.SummaryWriter("a")
+        tensorboardX.SummaryWriter("s3://a")
+        """
+    )
+    assert ended.stdout.splitlines() == [
+        "1",
+        "1 tensorboardX.writer",
+        "120",
+        "120 tensorboardX.writer",
+    ]
+
+
+FRAMEWORKS = {
+    "tf.summary": """\
+        import tensorflow as tf
+        writer = tf.summary.create_file_writer(DIRECTORY)
+        with writer.as_default():
+            tf.summary.scalar("loss", 1.0, step=1)
+            tf.summary.scalar("last_one", 1.0, step=2)
+            compute()
+        """,
+    "tf.compat.v1.summary": """\
+        import tensorflow.compat.v1 as tf
+        with tf.Graph().as_default():
+            writer = tf.summary.FileWriter(DIRECTORY)
+            for step, tag in enumerate(["loss", "last_one"]):
+                value = tf.Summary.Value(tag=tag, simple_value=1.0)
+                writer.add_summary(tf.Summary(value=[value]), step)
+            compute()
+        """,
+    "keras": """\
+        import keras, numpy as np
+        class Computing(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if batch == 2:
+                    compute()
+        net = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+        net.compile("sgd", "mse", metrics=[keras.metrics.MeanSquaredError(name="last_one")])
+        board = keras.callbacks.TensorBoard(DIRECTORY, update_freq=1)
+        net.fit(np.ones((9, 4)), np.ones(9), 1, callbacks=[board, Computing()], verbose=0)
+        """,
+    "torch": """\
+        from torch.utils.tensorboard import SummaryWriter
+        writer = SummaryWriter(DIRECTORY)
+        writer.add_scalar("loss", 1.0, 1)
+        time.sleep(0.2)
+        writer.add_scalar("last_one", 1.0, 2)
+        compute()
+        """,
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_points_of_a_framework_are_in_the_file_within_two_seconds(learner, framework):
+    """tf.summary flushes only with the eleventh point: the last one must not wait for it."""
+    pytest.importorskip("torch" if framework == "torch" else "tensorflow")
+    process = learner.start(
+        f"import time\nDIRECTORY = {str(learner.model / 'tb')!r}\n"
+        "def compute():\n    print('written', flush=True)\n    time.sleep(60)\n"
+        + textwrap.dedent(FRAMEWORKS[framework])
     )
     try:
         assert process.stdout.readline() == "written\n"

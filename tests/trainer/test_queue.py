@@ -34,9 +34,7 @@ def test_what_does_not_fit_does_not_block_others():
 
 def test_passed_over_for_an_hour_is_next():
     waiting = [wants("big", 1, gpus=4), wants("small", 2, gpus=1)]
-    started, waits = decide(
-        waiting, [wants("r", gpus=1)], Limits(gpus=4), now=PASSED_OVER_MS + 2
-    )
+    started, waits = decide(waiting, [wants("r", gpus=1)], Limits(gpus=4), now=PASSED_OVER_MS + 2)
     assert started == []
     assert "big has waited for an hour" in waits[1].reason
 
@@ -56,7 +54,9 @@ def test_a_quota_counts_its_type_only():
     limits = Limits(gpu_types={type_key("nvidia-Tesla.K80"): 1})
     waiting = [wants("k", 1, gpus=2, gpu_type="nvidia-tesla.k80"), wants("v", 2, gpus=9)]
     assert decide(waiting, [], limits, now=3)[0] == ["v"]
-    assert never_fits(waiting[0], limits) == "Waits for 2 GPUs of type nvidia-tesla.k80: 1 of 1 free"
+    assert (
+        never_fits(waiting[0], limits) == "Waits for 2 GPUs of type nvidia-tesla.k80: 1 of 1 free"
+    )
 
 
 amounts = st.integers(0, 4)
