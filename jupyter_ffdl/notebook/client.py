@@ -254,6 +254,7 @@ class Training:
         for message in self.service.follow(self.id, channels, cursor=cursor, query=query):
             if message["type"] == "error":
                 raise failure(message)
+            self.hear(message)
             yield message
 
     def _ipython_display_(self) -> None:
@@ -288,6 +289,14 @@ class Training:
         """Ask for the status anew at the next look."""
         with self._lock:
             self._model_at = 0.0
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take a status that a stream told: it is newer than what was asked for."""
+        if message.get("type") != "status" or not self._model:
+            return
+        model = dict(self._model)
+        model["training"] = {**model.get("training", {}), "training_status": message["status"]}
+        self._learn(model)
 
     def _learn(self, model: Mapping[str, Any]) -> dict[str, Any]:
         """Keep what the service said, unless an end is already known: terminal is absorbing."""
@@ -408,6 +417,7 @@ def as_completed(trainings: Iterable[Training], timeout: float | None = None) ->
                 if message["type"] == "error":
                     problem = failure(message)
                     break
+                training.hear(message)
         except FfdlError as e:
             problem = e
         ended.put((training, problem))

@@ -71,14 +71,14 @@ class FfdlMagics(Magics):
         training.warnings += _live_of_the_same_name(training)
         if given.get("as") and self.shell is not None:
             self.shell.user_ns[given.get("as")] = training
-        if shown.stored:
-            print(training.line())  # noqa: T201
-        else:
-            training._ipython_display_()
-            # The display hook would show it a second time.
-            training.hide_once = shown.displayed
-        if given.get("wait"):
-            _wait(training, given.get("timeout"))
+        try:
+            _present(training, shown)
+            if given.get("wait"):
+                training.wait(given.get("timeout"), check=True)
+        except KeyboardInterrupt:
+            print(  # noqa: T201
+                f"Detached: {training.id} goes on. %ffdl halt {training.id} would stop it"
+            )
         return training
 
     ffdl_train.__doc__ = f"{ffdl_train.__doc__}\n{help_text()}"
@@ -170,13 +170,14 @@ def _live_of_the_same_name(training: Training) -> list[str]:
     return []
 
 
-def _wait(training: Any, timeout: float | None) -> None:
-    try:
-        training.wait(timeout, check=True)
-    except KeyboardInterrupt:
-        print(  # noqa: T201
-            f"Detached: {training.id} goes on. %ffdl halt {training.id} would stop it"
-        )
+def _present(training: Training, shown: _Shown) -> None:
+    """Publish the view, or one line where the value is assigned."""
+    if shown.stored:
+        print(training.line())  # noqa: T201
+        return
+    training._ipython_display_()
+    # The display hook would show it a second time.
+    training.hide_once = shown.displayed
 
 
 @contextlib.contextmanager

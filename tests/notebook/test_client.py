@@ -13,11 +13,11 @@ import pytest
 from jupyter_ffdl.errors import BadInput, NotFound
 from jupyter_ffdl.notebook.connection import Unauthorized
 
-COUNT = """\
-import os, sys, time
-
 # One server and one kernel serve them all.
 pytestmark = pytest.mark.xdist_group("notebook")
+
+COUNT = """\
+import os, sys, time
 for step in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
     print("step", step, flush=True)
     time.sleep(0.02)

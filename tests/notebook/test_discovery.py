@@ -133,6 +133,7 @@ def log_in(server: Server, password: str) -> dict[str, str]:
     return {"Cookie": cookies, "X-XSRFToken": str(xsrf)}
 
 
+@pytest.mark.slow
 def test_a_password_server_is_no_different(tmp_path):
     from jupyter_server.auth import passwd
 
@@ -175,6 +176,7 @@ def started(home: Path) -> Iterator[list[Path]]:
         until(lambda: not list((home / "runtime").glob("ffdl-server-*.json")), seconds=20)
 
 
+@pytest.mark.slow
 def test_with_none_at_all_two_kernels_start_one_and_say_so(tmp_path):
     with started(tmp_path):
         both = [
@@ -193,6 +195,7 @@ def test_with_none_at_all_two_kernels_start_one_and_say_so(tmp_path):
         assert len(list((tmp_path / "runtime").glob("ffdl-server-*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_follower_survives_a_killed_service_and_loses_no_line(tmp_path):
     """The kernel outlives ``jupyter ffdl``: it starts the next one, and goes on at its cursor."""
     code = """\

@@ -10,11 +10,11 @@ import pytest
 
 from kernels import Kernel
 
-COUNT = """\
-import time
-
 # One server and one kernel serve them all.
 pytestmark = pytest.mark.xdist_group("notebook")
+
+COUNT = """\
+import time
 for step in range(30):
     print("step", step, flush=True)
     time.sleep(0.05)
@@ -227,12 +227,12 @@ def test_the_verbs_look_after_trainings(kernel):
 
 
 def test_several_of_a_name_mean_the_latest_and_that_is_said(kernel):
-    kernel.ok(magic("--name many --wait", "print(1)"))
-    second = kernel.ok(magic("--name many --wait", "print(2)"))
-    shown = kernel.ok("%ffdl logs many")
-    assert "2 trainings are named many; the latest is" in shown.printed
+    kernel.ok(magic("--name several --wait", "print(1)"))
+    second = kernel.ok(magic("--name several --wait", "print(2)"))
+    shown = kernel.ok("%ffdl logs several")
+    assert "2 trainings are named several; the latest is" in shown.printed
     assert second.training_id in shown.printed
-    assert kernel.ok("%ffdl logs many#1").printed.endswith("1\n")
+    assert kernel.ok("%ffdl logs several#1").printed.endswith("1\n")
 
 
 def test_stacks_tell_what_runs(kernel):
