@@ -159,7 +159,7 @@ def joined(command: str) -> str:
 
 def _path(spec: Mapping[str, Any], path: str) -> str:
     interpreter = spec.get("interpreter")
-    parts = [os.path.dirname(interpreter)] if interpreter else []  # noqa: PTH120 (as it was given)
+    parts = [os.path.dirname(interpreter)] if interpreter else []
     return os.pathsep.join([*parts, "/usr/local/bin/", path or os.defpath])
 
 

@@ -89,7 +89,7 @@ def walk(
 
 
 def _same(source: str | Path, target: str | Path) -> bool:
-    here, there = os.stat(source), os.lstat(target)  # noqa: PTH116
+    here, there = os.stat(source), os.lstat(target)
     if os.path.samestat(here, there):
         return True
     return stat.S_ISREG(there.st_mode) and (here.st_size, here.st_mtime_ns) == (
