@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
@@ -26,14 +28,7 @@ class ModelHandler(FfdlHandler):
         """Halt a training (answered at once), or set what a person set: archived."""
         body = self.json_body()
         if "status" not in body and "archived" in body:
-            change = self.parsed(self.wire.ArchiveRequest, body)
-            await self.call(
-                self.trainer.archive,
-                self.training_id(training_id),
-                self.owner,
-                archived=change.archived,
-            )
-            self.reply({"model_id": training_id})
+            await self._archive(training_id, body)
             return
         if body.get("status") != "halt":
             raise BadInput(
@@ -44,6 +39,12 @@ class ModelHandler(FfdlHandler):
             )
         await self.call(self.trainer.halt, self.training_id(training_id), self.owner, by=self.asker)
         self.reply({"model_id": training_id}, status=202)
+
+    async def _archive(self, training_id: str, body: dict[str, Any]) -> None:
+        change = self.parsed(self.wire.ArchiveRequest, body)
+        known = self.training_id(training_id)
+        await self.call(self.trainer.archive, known, self.owner, archived=change.archived)
+        self.reply({"model_id": training_id})
 
     @web.authenticated
     @authorized

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 from jupyter_core.paths import jupyter_runtime_dir
 
 from .. import __version__, files
@@ -36,6 +35,8 @@ class ServerRecord:
     @classmethod
     def write(cls, server: ServerApp, app: FfdlApp) -> ServerRecord:
         """Leave the file, and sweep away those of servers that were killed."""
+        import psutil  # noqa: PLC0415  (33 ms, which the server's start need not wait for)
+
         directory = Path(server.runtime_dir or jupyter_runtime_dir())
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         remove_stale(directory)
@@ -71,6 +72,8 @@ def remove_stale(directory: Path) -> None:
 
 
 def _alive(record: dict[str, float]) -> bool:
+    import psutil  # noqa: PLC0415  (see `write`)
+
     try:
         started = psutil.Process(int(record["pid"])).create_time()
     except psutil.NoSuchProcess:

@@ -15,7 +15,13 @@ import pytest
 from serving import MANIFEST, Server, serving, submission, until, zip_of
 
 
-@pytest.mark.parametrize("standalone", [False, True], ids=["jupyter", "standalone"])
+@pytest.mark.parametrize(
+    "standalone",
+    [
+        pytest.param(False, id="jupyter", marks=pytest.mark.slow),
+        pytest.param(True, id="standalone"),
+    ],
+)
 def test_the_file_by_which_it_is_found(tmp_path, standalone):
     runtime = tmp_path / "runtime"
     runtime.mkdir()

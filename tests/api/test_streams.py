@@ -378,3 +378,20 @@ def test_following_the_old_way_waits_for_the_start_and_ends_with_the_last_line(s
     assert server.status(training_id)["status"] == "COMPLETED"
     http = server.get(f"v1/models/{training_id}/logs?follow=true")
     assert http.text == "".join(frames)
+
+
+def test_the_test_of_the_way_to_the_client_needs_a_login(server):
+    import websocket
+
+    assert server.socket("v1/models/wstest/logs").recv().endswith("\n")
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        server.socket("v1/models/wstest/logs", {})
+    assert server.get("v1/models/wstest/logs").status == 404
+
+
+@pytest.mark.slow
+def test_a_silent_stream_says_that_it_is_alive(server):
+    training_id = server.submit("import time; time.sleep(17)", origin=CELL)
+    messages = server.lines(f"v1/models/{training_id}/stream?channels=log")
+    assert {"type": "alive"} in messages
+    assert messages[-1]["type"] == "end"
