@@ -242,10 +242,16 @@ class Training:
         if log and state.terminal:
             from .display import TAIL_BYTES  # noqa: PLC0415
 
-            for message in self.follow(["log"], {"log": {"offset": -TAIL_BYTES}}):
+            for message in self.follow(["log"], {"log": self.tail_cursor(TAIL_BYTES)}):
                 state.apply(message)
             self._final = state
         return state
+
+    def tail_cursor(self, size_bytes: int) -> dict[str, Any]:
+        """Return the cursor that begins so many bytes before the end of each learner's log."""
+        row = self._row()
+        others = {str(learner): -size_bytes for learner in range(2, int(row["learners"]) + 1)}
+        return {"attempt": row["attempt"], "learner": 1, "offset": -size_bytes, "others": others}
 
     def follow(
         self, channels: Sequence[str], cursor: Mapping[str, Any] | None = None, **query: Any

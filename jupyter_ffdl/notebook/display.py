@@ -30,6 +30,9 @@ TICK_SECONDS = 5.0
 TAIL_BYTES = 32 * 1024
 """Of each learner's log, enough for the lines that a view shows."""
 
+FLOOD_CHARACTERS = 2_000_000
+"""Of log between two updates; who writes more is looked at where its log ends."""
+
 CHANNELS = ("status", "log", "row", "scalars")
 
 Publish = Callable[[dict[str, str], str, bool], None]
@@ -73,11 +76,11 @@ class Follower:
 
     def _read(self) -> None:
         try:
-            for message in self.training.follow(CHANNELS, {"log": {"offset": -TAIL_BYTES}}):
-                with self._lock:
-                    changed = self.state.apply(message)
-                if changed:
-                    self._changed.set()
+            cursor: dict[str, Any] = {}
+            while not self._follow(
+                {**cursor, "log": self.training.tail_cursor(TAIL_BYTES)}, cursor
+            ):
+                time.sleep(MIN_SECONDS)
         except NotFound:
             with self._lock:
                 self.state.gone = True
@@ -87,6 +90,29 @@ class Follower:
         finally:
             self.finished.set()
             self._changed.set()
+
+    def _follow(self, begin: dict[str, Any], cursor: dict[str, Any]) -> bool:
+        """Take messages to the end; False: to be begun again at the log's end, it floods us.
+
+        A view shows some lines; reading gigabytes for them would take the kernel's time.
+        """
+        taken, since = 0, time.monotonic()
+        for message in self.training.follow(CHANNELS, begin):
+            with self._lock:
+                changed = self.state.apply(message)
+            if changed:
+                self._changed.set()
+            if message["type"] == "scalars":
+                cursor["scalars"] = message["cursor"]
+            elif message["type"] == "log":
+                if time.monotonic() - since > MIN_SECONDS:
+                    taken, since = 0, time.monotonic()
+                taken += len(message["text"])
+                if taken > FLOOD_CHARACTERS:
+                    with self._lock:
+                        self.state.tail.skipped(message["learner"], "… output left out")
+                    return False
+        return True
 
     def _publish(self) -> None:
         shown: dict[str, str] = {}

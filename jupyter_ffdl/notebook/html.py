@@ -25,7 +25,7 @@ SOFT = "rgba(128,128,128,0.09)"
 _DIM = "opacity:0.68"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _ONE_LINE = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
-_PLAIN = "margin:0;padding:0;border:0;background:none;color:inherit"
+_PLAIN = "margin:0;padding:0;border:0;background:none"
 
 _ICONS = {
     "wait": f'<circle cx="8" cy="8" r="6.2" fill="none" stroke="{WARN}" stroke-width="1.8"/>'
@@ -138,7 +138,7 @@ def _phases(state: State, now: float) -> str:
         elif seconds is not None and seconds >= 0.05:
             text = f"{name} {words.short_duration(seconds)}"
         colour = _PHASE_COLOURS[kind]
-        shade = f"color:{colour}" if kind == "failed" else "" if kind == "now" else _DIM
+        shade = f"color:{colour}" if kind == "failed" else "opacity:1" if kind == "now" else _DIM
         cells.append(
             f'<div style="flex:1 1 0;min-width:0;border-top:3px solid {colour};padding-top:2px;'
             f'overflow:hidden;white-space:nowrap;text-overflow:ellipsis">'

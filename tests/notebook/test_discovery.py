@@ -275,6 +275,27 @@ except Exception as e:
     assert "FFDL_URL" in said
 
 
+def test_plain_ipython_prints_lines(tmp_path, server):
+    said = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", "--simple-prompt", "--colors=nocolor"],
+        input="%load_ext jupyter_ffdl\nopen('a.py', 'w').write('print(1)');\n"
+        "%ffdl_train a.py --wait\n%ffdl logs\n%ffdl_train a.py --gpu\n",
+        env={
+            **environment_of(tmp_path),
+            "IPYTHONDIR": str(tmp_path / "ipython"),
+            "FFDL_URL": f"http://127.0.0.1:{server.port}{server.base}",
+            "FFDL_TOKEN": server.token,
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert said.stdout.count("Training training-") == 1
+    assert "UsageError: There is no option --gpu. Did you mean --gpus?" in said.stdout + said.stderr
+
+
 def test_plain_python_says_what_it_started_and_the_doctor_agrees(tmp_path):
     with serving(tmp_path, standalone=True):
         said = python(

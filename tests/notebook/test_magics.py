@@ -268,6 +268,53 @@ def test_the_doctor_finds_nothing_wrong_and_shows_no_secret(kernel):
     assert kernel.server.record["secret"] not in report
 
 
+def test_a_flood_is_shown_at_its_end_and_costs_the_kernel_nothing(kernel):
+    flood = "line = 'x' * 99\nfor n in range(600_000): print(line)\nprint('the end')\n"
+    used = "import time; print(time.process_time())"
+    before = float(kernel.ok(used).printed)
+    ran = kernel.ok(magic("--wait", flood))
+    # A terminal status may come before the log's end has been read.
+    while "the end" not in kernel.last(ran.view)["text/html"]:
+        kernel.receive(time.monotonic() + 20)
+    assert float(kernel.ok(used).printed) - before < 1.5
+
+
+def test_several_learners_are_told_apart(kernel):
+    ran = kernel.ok(magic("--learners 2 --wait", "import os; print('I am', os.environ['RANK'])"))
+    html = kernel.until(ran.view, "Completed")["text/html"]
+    while not ("I am 0" in html and "I am 1" in html):
+        kernel.receive(time.monotonic() + 20)
+        html = kernel.last(ran.view)["text/html"]
+    assert "1│" in html
+    assert "2│" in html
+    assert kernel.ok(f"%ffdl logs {ran.training_id} --learner 2").printed == "I am 1\n"
+
+
+def test_a_manifest_lends_its_settings_to_a_cell(kernel):
+    text = (
+        "name: lent\ncpus: 2 # cores\nframework:\n  name: pytorch\n  version: '2'\n  command: x\n"
+    )
+    kernel.ok(f"open('m.yml', 'w').write({text!r});")
+    ran = kernel.ok(magic("--manifest m.yml --memory 1Gb --as t --wait", "print('cell')"))
+    assert '"lent"' in plain(ran)
+    facts = kernel.ok("print(t.info['framework'], t.info['training']['cpus'], *t.logs())").printed
+    assert "pytorch" in facts
+    assert facts.endswith("2 cell\n")
+
+
+def test_a_manifest_is_submitted_with_its_folder(kernel):
+    kernel.ok(
+        "import os; os.makedirs('model', exist_ok=True)\n"
+        "open('model/go.py', 'w').write('print(42)')\n"
+        "text = 'name: man\\nframework: {name: custom, version: x, command: python3 go.py}'\n"
+        "open('model/manifest.yml', 'w').write(text)\n"
+        "open('manifest.yml', 'w').write(text);"
+    )
+    for line in ("model/manifest.yml", "manifest.yml model", "manifest.yml model --name other"):
+        ran = kernel.ok(f"%ffdl_train {line} --wait")
+        assert kernel.ok(f"%ffdl logs {ran.training_id} --tail 3").printed.count("42") == 1
+
+
 def test_a_training_inside_a_training_is_refused(kernel):
     body = "import jupyter_ffdl\njupyter_ffdl.train('train.py')\n"
     ran = kernel.ok(magic("", body))
