@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jupyter_ffdl.errors import BadInput
+from jupyter_ffdl.learner.environment import joined
 from jupyter_ffdl.manifest import (
-    joined,
     masked_text,
     mentions_literal_paths,
     parse,

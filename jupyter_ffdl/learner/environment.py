@@ -152,6 +152,15 @@ def user_environment(
     return env
 
 
+_PS_HOSTS = re.compile(r"(?:^|[\s;&|({])(?:export\s+)?PS_HOSTS_COUNT=[\"']?(\d{1,9})\b")
+
+
+def parameter_servers(command: str) -> int | None:
+    """Return n where the command sets ``PS_HOSTS_COUNT=n`` (FfDL contract §5.5), else None."""
+    match = _PS_HOSTS.search(command)
+    return None if match is None else int(match[1])
+
+
 def joined(command: str) -> str:
     """Return the command as one line: each line break becomes one blank (FfDL contract §1.7)."""
     return re.sub(r"\r?\n", " ", command)
@@ -188,7 +197,7 @@ def _distributed(
         "PET_MASTER_PORT": str(master_port),
         "PET_NPROC_PER_NODE": str(max(int(spec.get("gpus") or 0), 1)),
     }
-    if not re.search(r"\bPS_HOSTS_COUNT=", str(spec["command"])):
+    if parameter_servers(str(spec["command"])) is None:
         env["TF_CONFIG"] = json.dumps(
             {
                 "cluster": {"worker": _tensorflow_workers(addresses[:learners])},

@@ -7,7 +7,7 @@ order of checks), ``model`` (the API's JSON), ``masking`` and ``writing`` (text 
 
 from __future__ import annotations
 
-from .command import joined, mentions_literal_paths, parameter_servers, script_kind, workers
+from .command import mentions_literal_paths, script_kind, workers
 from .framework import Framework
 from .manifest import Manifest, parse
 from .masking import masked_text
@@ -25,10 +25,8 @@ __all__ = [
     "Manifest",
     "Note",
     "Size",
-    "joined",
     "masked_text",
     "mentions_literal_paths",
-    "parameter_servers",
     "parse",
     "script_kind",
     "to_model",

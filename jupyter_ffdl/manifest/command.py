@@ -7,15 +7,12 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from ..learner.environment import parameter_servers
+
 if TYPE_CHECKING:
     from .manifest import Manifest
 
 CommandKind = Literal["line", "script", "joined"]
-
-
-def joined(command: str) -> str:
-    r"""Return ``TRAINING_COMMAND``: each ``\r?\n`` becomes one blank (FfDL contract §1.7)."""
-    return re.sub(r"\r?\n", " ", command)
 
 
 def script_kind(command: str, *, literal: bool, accepts: Callable[[str], bool]) -> CommandKind:
@@ -34,15 +31,6 @@ def script_kind(command: str, *, literal: bool, accepts: Callable[[str], bool]) 
         if line.lstrip().startswith("-") and not before.endswith("\\"):
             return "joined"
     return "script" if accepts(command) else "joined"
-
-
-_PS_HOSTS = re.compile(r"(?:^|[\s;&|({])(?:export\s+)?PS_HOSTS_COUNT=[\"']?(\d{1,9})\b")
-
-
-def parameter_servers(command: str) -> int | None:
-    """Return n where the command sets ``PS_HOSTS_COUNT=n`` (FfDL contract §5.5), else None."""
-    match = _PS_HOSTS.search(command)
-    return None if match is None else int(match[1])
 
 
 def workers(manifest: Manifest) -> tuple[int, ...]:

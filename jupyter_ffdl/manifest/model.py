@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..learner.places import INTERNAL_BUCKET
 from ..masking import MASK, looks_secret, mask_url
 from .manifest import Manifest
-from .stores import INTERNAL_BUCKET, DataStore, Role
+from .stores import DataStore, Role
 
 
 def to_model(manifest: Manifest) -> dict[str, Any]:

@@ -8,9 +8,6 @@ from typing import Literal
 
 from .section import Section, shown
 
-INTERNAL_BUCKET = "dlaas-trained-models"
-"""Bucket of results in the internal store, where ``training_results`` names none."""
-
 Role = Literal["input", "output"]
 
 _LOGIN = ("auth_url", "user_name", "password")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .. import __version__
 from .. import manifest as manifests
 from ..errors import BadInput
 from ..learner import command as commands
+from ..lifecycle.local import mounts
 from ..manifest.model import to_model
 from ..manifest.stores import Role
 from ..storage import directory
@@ -153,6 +154,9 @@ def _spec(
     literal: tuple[str, ...] = ()
     if not notebook:
         literal = manifests.mentions_literal_paths({"command": command, **zipped.texts})
+    if literal and not mounts.available():
+        warnings.append({"message": _no_literal_paths(literal), "field": "framework.command"})
+        literal = ()
     metrics = manifest.evaluation_metrics
     given = manifest.given
     data = manifest.inputs[0] if manifest.inputs else None
@@ -221,6 +225,13 @@ def _absolute(path: str, context: Mapping[str, Any]) -> Path | None:
 
 def _place(path: Any, bucket: str | None) -> dict[str, Any]:
     return {"dir": str(path) if path else None, "bucket": bucket or None}
+
+
+def _no_literal_paths(names: Sequence[str]) -> str:
+    return (
+        "This system gives no private /job and /mnt: use JOB_STATE_DIR, DATA_DIR and RESULT_DIR"
+        f" instead of these paths in {', '.join(names)}"
+    )
 
 
 def _joined_warning(manifest: manifests.Manifest) -> str:

@@ -54,7 +54,7 @@ class Learners:
         self.over_memory: tuple[int, str] | None = None
         self._runners: dict[int, Process] = {}
         self._inherited: dict[int, int] = {}
-        self._peaks: dict[int, int] = {}
+        self._meters: dict[int, memory.Meter] = {}
         self._next_memory = 0.0
         self._leases: list[gpus.Lease] = []
         self.facts = files.read_json(self._facts_path) or {}
@@ -114,13 +114,9 @@ class Learners:
         directory = self.directory(learner)
         for name in ("pids", "exceptions", "stacks"):
             (directory / name).mkdir(mode=0o700, exist_ok=True)
-        lease = gpus.lease(int(self.spec["gpus"]), self.supervisor.settings)
-        while lease is None:
-            # Another state directory's training took the GPU between counting and starting.
-            self.supervisor.pause(1.0)
-            if self.supervisor.halting:
-                return
-            lease = gpus.lease(int(self.spec["gpus"]), self.supervisor.settings)
+        lease = self._lease()
+        if lease is None:
+            return
         self._leases.append(lease)
         command = self._command(learner, lease)
         supervisor = os.getpid()
@@ -128,6 +124,22 @@ class Learners:
         # The runner holds the GPUs from here on, for as long as the learner lives.
         lease.close()
         self._runners[learner] = Process.of(pid)
+
+    def _lease(self) -> gpus.Lease | None:
+        """Lease the learner's GPUs; None where it was halted while it waited for them.
+
+        Another state directory's training may have taken one between counting and starting.
+        """
+        count, told = int(self.spec["gpus"]), ""
+        while (lease := gpus.lease(count, self.supervisor.settings)) is None:
+            shortage = gpus.shortage(count, self.supervisor.settings)
+            if shortage != told:
+                self.folder.note("waits", f"Waits for a GPU: {shortage}")
+                told = shortage
+            self.supervisor.pause(1.0)
+            if self.supervisor.halting:
+                return None
+        return lease
 
     def _command(self, learner: int, lease: gpus.Lease) -> runner.Command:
         spec, folder = self.spec, self.folder
@@ -268,8 +280,8 @@ class Learners:
             return
         self._next_memory = monotonic() + MEMORY_SECONDS
         for learner in list(self._runners):
-            used = memory.used_bytes(self._containment(learner), self._roots(learner))
-            peak = self._peaks[learner] = max(used, self._peaks.get(learner, 0))
+            meter = self._meter(learner)
+            used, peak = meter.used_bytes(limit), meter.peak_bytes
             if used > limit:
                 with contextlib.suppress(OSError):
                     files.write_json(
@@ -278,6 +290,15 @@ class Learners:
                 self.over_memory = (learner, f"used {peak} of {limit} bytes")
                 self._signal_all(signal.SIGKILL)
                 return
+
+    def _meter(self, learner: int) -> memory.Meter:
+        if learner not in self._meters:
+            roots = self._roots(learner)
+            meter = memory.Meter(self._containment(learner), roots)
+            if not roots:
+                return meter  # the command has not begun; its own meter comes with it
+            self._meters[learner] = meter
+        return self._meters[learner]
 
     def seconds_to_next_look(self) -> float:
         """How long nothing needs to be looked at that tells us nothing by itself."""
@@ -384,6 +405,8 @@ class Learners:
         found: dict[int, Process] = {}
         cgroups = [c for n in self.numbers if (c := self._containment(n)) is not None]
         roots = [process for n in self.numbers for process in self._roots(n)]
+        # Orphans become children of the learner's parent, whatever they did to hide.
+        roots += self._runners.values()
         for process in processes.started_by(self.folder.training_id, roots, cgroups):
             found[process.pid] = process
         for pid in (p.pid for p in self._runners.values()):
