@@ -66,20 +66,20 @@ def _wrong(option: Option, value: Any, what: str) -> BadInput:
     return BadInput(f"{option.flag} {shown}: {what}", field=option.key, hint=hint)
 
 
-def _text(option: Option, value: Any) -> str:
+def a_text(option: Option, value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or "\n" in value:
         raise _wrong(option, value, "not a text of one line")
     return value.strip()
 
 
-def _choice(option: Option, value: Any) -> str:
-    text = _text(option, value)
+def a_choice(option: Option, value: Any) -> str:
+    text = a_text(option, value)
     if text not in option.choices:
         raise _wrong(option, value, f"must be one of: {', '.join(option.choices)}")
     return text
 
 
-def _whole(at_least: int) -> Check:
+def a_whole(at_least: int) -> Check:
     def check(option: Option, value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"\d+", value):
             value = int(value)
@@ -104,7 +104,7 @@ def _amount(option: Option, value: Any) -> float | int:
 
 
 def _size(option: Option, value: Any) -> str:
-    text = _text(option, value)
+    text = a_text(option, value)
     if not _SIZE.fullmatch(text):
         raise _wrong(option, value, "not a size with its unit")
     return text
@@ -113,7 +113,7 @@ def _size(option: Option, value: Any) -> str:
 def _duration(option: Option, value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    text = _text(option, value)
+    text = a_text(option, value)
     match = _DURATION.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise _wrong(option, value, "not a duration like 90m, 12h, 2d or seconds")
@@ -131,7 +131,7 @@ def _seconds(option: Option, value: Any) -> float:
 
 
 def _framework(option: Option, value: Any) -> dict[str, str]:
-    name, _, version = _text(option, value).partition(":")
+    name, _, version = a_text(option, value).partition(":")
     if name.lower() not in _FRAMEWORKS:
         close = difflib.get_close_matches(name.lower(), _FRAMEWORKS, 1)
         known = f"did you mean {close[0]}?" if close else f"known: {', '.join(_FRAMEWORKS)}"
@@ -146,7 +146,7 @@ def _parameter(option: Option, value: Any) -> dict[str, Any]:
             if not _writable(given):
                 raise _wrong(option, f"{name}={given!r}", "not a number, text, list or dict")
         return dict(value)
-    name, separator, text = _text(option, value).partition("=")
+    name, separator, text = a_text(option, value).partition("=")
     if not separator:
         raise _wrong(option, value, "not of the form K=V")
     _parameter_name(option, name)
@@ -191,7 +191,7 @@ def _environment(option: Option, value: Any) -> dict[str, str | None]:
         for item in value:
             pairs.update(_environment(option, item))
     else:
-        name, separator, text = _text(option, value).partition("=")
+        name, separator, text = a_text(option, value).partition("=")
         pairs = {name: text if separator else None}
     for name in pairs:
         if not _NAME.fullmatch(name):
@@ -216,17 +216,17 @@ def _paths(option: Option, value: Any) -> list[str]:
 
 def _path(option: Option, value: Any) -> str:
     text = str(value) if hasattr(value, "__fspath__") else value
-    return _text(option, text)
+    return a_text(option, text)
 
 
 def _identifier(option: Option, value: Any) -> str:
-    text = _text(option, value)
+    text = a_text(option, value)
     if not _NAME.fullmatch(text):
         raise _wrong(option, value, "not a Python name")
     return text
 
 
-def _truth(option: Option, value: Any) -> bool:
+def a_truth(option: Option, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong(option, value, "must be True or False")
     return value
@@ -238,8 +238,8 @@ def _option(flag: str, help: str, check: Check, metavar: str = "", **more: Any) 
 
 
 TRAIN: tuple[Option, ...] = (
-    _option("--name", "name of the training (default: the notebook's)", _text, "NAME"),
-    _option("--backend", "where it runs", _choice, "NAME", choices=("local",)),
+    _option("--name", "name of the training (default: the notebook's)", a_text, "NAME"),
+    _option("--backend", "where it runs", a_choice, "NAME", choices=("local",)),
     _option(
         "--framework",
         "framework as FfDL names it",
@@ -247,13 +247,13 @@ TRAIN: tuple[Option, ...] = (
         "NAME[:VERSION]",
         choices=_FRAMEWORKS,
     ),
-    _option("--learners", "equal processes that train together", _whole(1), "N", example="2"),
-    _option("--gpus", "GPUs of each learner; 0 hides them", _whole(0), "N", example="1"),
-    _option("--gpu-type", "the queue whose limit counts", _text, "TYPE"),
+    _option("--learners", "equal processes that train together", a_whole(1), "N", example="2"),
+    _option("--gpus", "GPUs of each learner; 0 hides them", a_whole(0), "N", example="1"),
+    _option("--gpu-type", "the queue whose limit counts", a_text, "TYPE"),
     _option("--cpus", "cores of each learner", _amount, "N", example="2"),
     _option("--memory", "memory limit of each learner", _size, "SIZE", example="4Gb"),
     _option("--max-runtime", "ends the training after", _duration, "D", example="90m"),
-    _option("--max-retries", "repetitions after a lost learner", _whole(0), "N", example="1"),
+    _option("--max-retries", "repetitions after a lost learner", a_whole(0), "N", example="1"),
     _option("--data", "directory that becomes DATA_DIR", _path, "PATH", paths=True),
     _option("--results", "directory that becomes RESULT_DIR", _path, "PATH", paths=True),
     _option(
@@ -290,11 +290,11 @@ TRAIN: tuple[Option, ...] = (
         paths=True,
         example="data.csv",
     ),
-    _option("--cells", "which cells to ship", _choice, "WHICH", choices=("this",)),
+    _option("--cells", "which cells to ship", a_choice, "WHICH", choices=("this",)),
     _option("--manifest", "FfDL manifest that the options override", _path, "FILE", paths=True),
-    _option("--from", "training whose settings to take", _text, "ID", keyword=""),
-    _option("--dry-run", "show what would be submitted, create nothing", _truth),
-    _option("--wait", "wait for the end; Ctrl-C detaches", _truth),
+    _option("--from", "training whose settings to take", a_text, "ID", keyword=""),
+    _option("--dry-run", "show what would be submitted, create nothing", a_truth),
+    _option("--wait", "wait for the end; Ctrl-C detaches", a_truth),
     _option("--timeout", "with --wait: wait at most", _seconds, "D", example="10m"),
     _option("--as", "variable that gets the Training", _identifier, "NAME", keyword=""),
 )

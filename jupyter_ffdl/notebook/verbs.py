@@ -13,7 +13,7 @@ from ..errors import BadInput, NotFound
 from ..training import Status
 from . import client, words
 from .client import Training
-from .options import Option, Parsed, _choice, _text, _truth, _whole, help_text, parse
+from .options import Option, Parsed, a_choice, a_text, a_truth, a_whole, help_text, parse
 
 SHORTEST_PREFIX = 4
 
@@ -243,12 +243,12 @@ def _say(text: str) -> None:
 
 
 def _strings(option: Option, value: Any) -> list[str]:
-    return [_text(option, value)]
+    return [a_text(option, value)]
 
 
 _LEARNER = (
-    Option("--learner", "one learner, from 1", _whole(1), "N", example="1"),
-    Option("--attempt", "one attempt, from 1", _whole(1), "N", example="1"),
+    Option("--learner", "one learner, from 1", a_whole(1), "N", example="1"),
+    Option("--attempt", "one attempt, from 1", a_whole(1), "N", example="1"),
 )
 VERBS: dict[str, Verb] = {
     verb.name: verb
@@ -262,12 +262,12 @@ VERBS: dict[str, Verb] = {
                 Option(
                     "--status",
                     "only those with this status",
-                    _choice,
+                    a_choice,
                     "S",
                     choices=tuple(Status.__members__),
                 ),
-                Option("--name", "only those with this in their name", _text, "N"),
-                Option("-n", "at most so many", _whole(1), "N", keyword="n", example="20"),
+                Option("--name", "only those with this in their name", a_text, "N"),
+                Option("-n", "at most so many", a_whole(1), "N", keyword="n", example="20"),
             ),
             most_words=0,
         ),
@@ -278,8 +278,8 @@ VERBS: dict[str, Verb] = {
             "its output",
             _logs,
             (
-                Option("--follow", "go on until it ends; Ctrl-C detaches", _truth),
-                Option("--tail", "the last lines only", _whole(0), "N", example="200"),
+                Option("--follow", "go on until it ends; Ctrl-C detaches", a_truth),
+                Option("--tail", "the last lines only", a_whole(0), "N", example="200"),
                 *_LEARNER,
             ),
         ),
@@ -297,7 +297,7 @@ VERBS: dict[str, Verb] = {
             "delete ID [--results]",
             "remove it and its records",
             _delete,
-            (Option("--results", "remove its results, too", _truth),),
+            (Option("--results", "remove its results, too", a_truth),),
         ),
         Verb("results", "results [ID] [DEST]", "list its results, or fetch them", _results, (), 2),
         Verb("doctor", "doctor", "check everything, and say how to fix it", _doctor, (), 0),
