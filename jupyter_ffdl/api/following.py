@@ -73,11 +73,11 @@ class Follower:
         self.positions: list[Position] = []
         self.learners = 1
         self._learner: int | None = request.get("learner")
-        self._only: int | None = request.get("attempt")
-        self._cursor: dict[str, Any] = request.get("cursor") or {}
-        self.attempt = self._only or int(self._cursor.get("attempt", 1))
-        if self._cursor.get("attempt", self.attempt) != self.attempt:
-            self._cursor = {}
+        self.only: int | None = request.get("attempt")
+        self.cursor: dict[str, Any] = request.get("cursor") or {}
+        self.attempt = self.only or int(self.cursor.get("attempt", 1))
+        if self.cursor.get("attempt", self.attempt) != self.attempt:
+            self.cursor = {}
 
     def file(self, folder: TrainingFolder, learner: int) -> Path:
         """Return the file that is followed."""
@@ -89,6 +89,10 @@ class Follower:
         ``whole``: nothing will be written any more, so even an open end is sent.
         """
         raise NotImplementedError
+
+    async def begin(self, folder: TrainingFolder, _last_attempt: int) -> None:
+        """Get ready to follow, from the cursor on."""
+        self.open(folder)
 
     def patience(self) -> float:
         """How long to sleep if nothing wakes us."""
@@ -111,7 +115,8 @@ class Follower:
 
     async def _follow(self, folder: TrainingFolder) -> None:
         state = TrainingEnd(folder)
-        self._open(folder)
+        await state.look()
+        await self.begin(folder, state.last_attempt)
         while True:
             await state.look()
             over = state.ended or state.last_attempt > self.attempt or not self.follow
@@ -123,21 +128,22 @@ class Follower:
             if not over:
                 await self._sleep(began)
             elif not sent:
-                if self._only is not None or state.last_attempt <= self.attempt:
+                if self.only is not None or state.last_attempt <= self.attempt:
                     return
-                self.attempt, self._cursor = self.attempt + 1, {}
-                self._open(folder)
+                self.attempt, self.cursor = self.attempt + 1, {}
+                self.open(folder)
 
     async def _sleep(self, began: float) -> None:
         """Wait for news, and then for the rest of the tenth of a second."""
         await self.subscription.waker.wait(self.patience())
         await asyncio.sleep(max(0.0, began + BATCH_SECONDS - time.monotonic()))
 
-    def _open(self, folder: TrainingFolder) -> None:
+    def open(self, folder: TrainingFolder) -> None:
+        """Begin an attempt: its learners' files, and where to go on in each."""
         self._close()
-        begins = {int(learner): int(at) for learner, at in self._cursor.get("others", {}).items()}
-        if self.unit in self._cursor:
-            begins[int(self._cursor.get("learner", 1))] = int(self._cursor[self.unit])
+        begins = {int(learner): int(at) for learner, at in self.cursor.get("others", {}).items()}
+        if self.unit in self.cursor:
+            begins[int(self.cursor.get("learner", 1))] = int(self.cursor[self.unit])
         wanted = range(1, self.learners + 1) if self._learner is None else (self._learner,)
         for learner in wanted:
             path = self.file(folder, learner)

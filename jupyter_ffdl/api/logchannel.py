@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..trainingdata.logfile import tail_offset
 from .following import Follower, Position
 from .pieces import Piece, line_start_near, read_piece
 
@@ -37,6 +38,17 @@ class LogChannel(Follower):
     def file(self, folder: TrainingFolder, learner: int) -> Path:
         """Return the learner's log."""
         return folder.log(self.attempt, learner)
+
+    async def begin(self, folder: TrainingFolder, last_attempt: int) -> None:
+        """Get ready to follow, from the cursor or the last lines on."""
+        tail = None if self.cursor else self.subscription.request.get("tail")
+        if tail is None:
+            self.open(folder)
+            return
+        self.attempt = self.only or last_attempt
+        self.open(folder)
+        for position in self.positions:
+            position.at = await asyncio.to_thread(tail_offset, position.path, tail)
 
     def patience(self) -> float:
         """Come back sooner for an open line."""

@@ -238,6 +238,9 @@ ROUTES: tuple[Route, ...] = (
                     ),
                     _LEARNER,
                     _ATTEMPT,
+                    Parameter(
+                        "tail", "Without a cursor: begin with the log's last lines.", "integer"
+                    ),
                     Parameter("tags", "Scalars with these tags only, with commas."),
                     Parameter("skip", "Skip text rather than fall behind.", "boolean"),
                 ),

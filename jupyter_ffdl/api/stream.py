@@ -120,7 +120,7 @@ class TrainingStreamHandler(StreamHandler):
             "cursor": cursors.get(name),
             "complete": not self.flag("skip"),
         }
-        for number in ("learner", "attempt"):
+        for number in ("learner", "attempt", "tail"):
             value[number] = self.number(number, 0, minimum=1) or None
         if self.text("tags"):
             value["tags"] = self.text("tags").split(",")

@@ -89,6 +89,13 @@ def test_a_follower_that_comes_late_gets_the_whole_log_and_then_the_end(server, 
     assert messages[-1] == {"type": "end", "sub": "s", "id": finished}
 
 
+def test_the_last_lines_first(server, finished):
+    path = f"v1/models/{finished}/stream?channels=log&tail=3"
+    assert text(server.lines(path)) == "".join(
+        log_of(server, finished).splitlines(keepends=True)[-3:]
+    )
+
+
 def test_cut_connections_resumed_at_their_cursors_lose_and_repeat_nothing(server):
     training_id = server.submit(COUNT.format(n=150, pause=0.01), origin=CELL)
     seen, cursor, cuts = "", {}, 0

@@ -57,6 +57,9 @@ class SubscribeLog(Wire):
     cursor: LogCursor | None = None
     learner: Positive | None = Field(None, description="One learner only.")
     attempt: Positive | None = Field(None, description="One attempt only.")
+    tail: Positive | None = Field(
+        None, description="Without a cursor: begin with the last lines of the last attempt."
+    )
     complete: bool = Field(False, description="Never skip, however slow the reader is.")
 
 
