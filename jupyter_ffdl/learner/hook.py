@@ -447,36 +447,31 @@ def _watch_threads(threading):
 
 def _watch_children(process):
     # type: (Any) -> None
-    """See exceptions in multiprocessing's children, which print them past every hook."""
+    """See exceptions in multiprocessing's children, which print them past every hook.
+
+    ``_bootstrap`` asks for the process's name to print it, while the exception is known: nothing of
+    ours shows in the traceback then, as a wrapped ``run`` would.
+    """
     base = process.BaseProcess
     bootstrap = base._bootstrap
+    name = base.name
 
-    def recording(run):
+    def named(self):
         # type: (Any) -> Any
-        def recorded(*args, **kwargs):
-            # type: (Any, Any) -> Any
-            try:
-                return run(*args, **kwargs)
-            except SystemExit:
-                raise
-            except BaseException as error:
-                record("child", error, error.__traceback__)
-                raise
-
-        return recorded
+        error = sys.exc_info()[1]
+        if error is not None and sys._getframe(1).f_code is bootstrap.__code__:
+            record("child", error, error.__traceback__)
+        return name.fget(self)
 
     def _bootstrap(self, *args, **kwargs):
         # type: (Any, Any, Any) -> Any
-        try:
-            self.run = recording(self.run)
-        except Exception:
-            pass
         try:
             return bootstrap(self, *args, **kwargs)
         finally:
             # A forked child leaves by os._exit: atexit does not run.
             _unmark()
 
+    base.name = property(named, name.fset)
     base._bootstrap = _bootstrap
 
 
@@ -702,11 +697,18 @@ def _patch_after(loader, name):
 
     def exec_and_patch(module):
         # type: (Any) -> None
+        vars(loader).pop("exec_module", None)
         exec_module(module)
         if module.__name__ == name:
-            vars(loader).pop("exec_module", None)
             _patch(module)
 
+    try:
+        # importlib leaves its own frames out of tracebacks, and so this one.
+        exec_and_patch.__code__ = exec_and_patch.__code__.replace(
+            co_filename="<frozen importlib._bootstrap>"
+        )
+    except Exception:
+        pass  # Python 3.7
     loader.exec_module = exec_and_patch
 
 

@@ -538,15 +538,19 @@ def test_imports_stay_what_they_are(learner, any_python):
         """\
         import importlib, importlib.util, sys
         import threading
-        spec = importlib.util.find_spec("multiprocessing.util")
+        new = sys.version_info >= (3, 13)
+        name = "multiprocessing.process" if new else "multiprocessing.util"
+        spec = importlib.util.find_spec(name)
         assert type(spec.loader).__name__ == "SourceFileLoader", spec.loader
-        import multiprocessing.util as util
-        assert util.__spec__.loader is util.__loader__
-        assert "exec_module" not in vars(util.__loader__)
-        ours = util._exit_function
-        importlib.reload(util)
-        assert util._exit_function is not ours
-        assert util._exit_function.__code__ is ours.__code__
+        module = importlib.import_module(name)
+        def patched():
+            return module.BaseProcess._bootstrap if new else module._exit_function
+        assert module.__spec__.loader is module.__loader__
+        assert "exec_module" not in vars(module.__loader__)
+        ours = patched()
+        importlib.reload(module)
+        assert patched() is not ours
+        assert patched().__code__ is ours.__code__
         assert importlib.util.find_spec("no_such_module") is None
         try:
             import tensorboardX.writer.no_such
