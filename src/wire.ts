@@ -1886,6 +1886,12 @@ export interface components {
              */
             attempt: number | null;
             /**
+             * Tail
+             * @description Without a cursor: begin with the last lines of the last attempt.
+             * @default null
+             */
+            tail: number | null;
+            /**
              * Complete
              * @description Never skip, however slow the reader is.
              * @default false
@@ -2997,6 +3003,8 @@ export interface operations {
                 learner?: number;
                 /** @description One attempt only, from 1. */
                 attempt?: number;
+                /** @description Without a cursor: begin with the log's last lines. */
+                tail?: number;
                 /** @description Scalars with these tags only, with commas. */
                 tags?: string;
                 /** @description Skip text rather than fall behind. */
