@@ -538,13 +538,11 @@ def test_imports_stay_what_they_are(learner, any_python):
         """\
         import importlib, importlib.util, sys
         import threading
-        new = sys.version_info >= (3, 13)
-        name = "multiprocessing.process" if new else "multiprocessing.util"
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec("multiprocessing.process")
         assert type(spec.loader).__name__ == "SourceFileLoader", spec.loader
-        module = importlib.import_module(name)
+        module = importlib.import_module("multiprocessing.process")
         def patched():
-            return module.BaseProcess._bootstrap if new else module._exit_function
+            return module.BaseProcess._bootstrap
         assert module.__spec__.loader is module.__loader__
         assert "exec_module" not in vars(module.__loader__)
         ours = patched()
