@@ -44,12 +44,12 @@ lab:
 test:
 	@$(PREPARE) --node --chromium
 	npm test
-	$(PYTEST) tests -n 2 --dist loadgroup -m "not alone and not bench and not soak"
+	$(PYTEST) tests -n 2 --dist loadfile -m "not alone and not bench and not soak"
 	$(PYTEST) tests ui-tests -m "alone and not bench and not soak"
 
 test-fast:
 	@$(PREPARE)
-	$(PYTEST) tests -n 2 --dist loadgroup -m "not alone and not slow and not bench and not soak"
+	$(PYTEST) tests -n 2 --dist loadfile -m "not alone and not slow and not bench and not soak"
 
 # In an environment of its own, because TensorFlow and PyTorch are several gigabytes.
 soak:
