@@ -64,6 +64,9 @@ def model(folder: TrainingFolder, wait: queue.Waiting | None) -> dict[str, Any]:
     ]
     shown = _static(folder.training_id, record["model"], status)
     shown["backend"] = record.get("backend", "local")
+    shown["number"] = record["number"]
+    if record.get("parent"):
+        shown["parent"] = record["parent"]
     if record.get("warnings"):
         shown["warnings"] = record["warnings"]
     return shown
@@ -81,7 +84,9 @@ def listed_model(entry: Entry, wait: queue.Waiting | None) -> dict[str, Any]:
         json.loads(entry.detail) if entry.detail else {},
         wait,
     )
-    return {**_static(entry.training_id, head["model"], status), "backend": head["backend"]}
+    shown = _static(entry.training_id, head["model"], status)
+    shown |= {"backend": head["backend"], "number": entry.number}
+    return shown | ({"parent": head["parent"]} if head.get("parent") else {})
 
 
 def _static(
