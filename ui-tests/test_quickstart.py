@@ -19,7 +19,9 @@ def test_a_first_visit_sees_a_training_live_and_complete(page: Page, lab: Lab) -
     open_lab(page, lab, "quickstart.ipynb")
     run_all_cells(page, wait=False)
 
-    view = page.locator(".jp-OutputArea-output").filter(has_text=re.compile("training-[a-z2-7]{12}"))
+    view = page.locator(".jp-OutputArea-output").filter(
+        has_text=re.compile("training-[a-z2-7]{12}")
+    )
     view = view.first
     # Status, log and curve change while it runs, under a kernel that is busy with other cells.
     expect(view).to_contain_text("Running", timeout=30 * SECONDS)

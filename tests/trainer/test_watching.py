@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from trainings import state_directory
-
 from jupyter_ffdl.trainer import service
+from trainings import state_directory
 
 
 def test_an_end_is_told_without_waiting_for_the_next_look(tmp_path, monkeypatch):
