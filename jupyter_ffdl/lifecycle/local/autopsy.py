@@ -66,7 +66,7 @@ def examine(
             source=lambda name: _text(folder.model_code / name) or None,
             beside=lambda name: _beside(spec, name),
             disk_full=shutil.disk_usage(folder.root).free < 1 << 20,
-            lost=ending.reason if ending.kind == "lost" else None,
+            lost=ending.reason.removeprefix("Lost: ") if ending.kind == "lost" else None,
             halted_by=_halted_by(folder),
             notebook=bool(spec["notebook"]),
             ended=int(ended.get("ended") or now_ms()),

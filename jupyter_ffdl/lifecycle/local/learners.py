@@ -377,8 +377,7 @@ class Learners:
         """
         if len(self.exits) == len(self.numbers):
             grace = min(grace, LEFTOVER_GRACE_SECONDS)
-        if grace > 0 and self._signal_all(signal.SIGTERM):
-            deadline = monotonic() + grace
+        if grace > 0 and (deadline := self._terminate(grace)):
             while self._everything() and monotonic() < deadline:
                 self.supervisor.pause(0.05)
         left = processes.kill_until_gone(self._everything, seconds=KILL_SECONDS)
@@ -390,6 +389,22 @@ class Learners:
             containment = self._containment(learner)
             if containment is not None:
                 containment.remove()
+
+    def _terminate(self, grace: float) -> float:
+        """Send TERM to everything and return until when to wait; 0 where there is nothing.
+
+        Once per attempt: many programs take a second TERM for impatience, and an earlier
+        supervisor may have sent the first just before it was killed.
+        """
+        path = self.folder.attempt(self.attempt) / "term.json"
+        sent = files.read_json(path)
+        if sent is not None and sent["boot_id"] == boot_id():
+            return float(sent["at"]) + grace
+        if not self._signal_all(signal.SIGTERM):
+            return 0.0
+        with contextlib.suppress(OSError):
+            files.write_json(path, {"at": monotonic(), "boot_id": boot_id()})
+        return monotonic() + grace
 
     def _await_exit_files(self) -> None:
         """The learners' parents write the exit files; give them a moment to."""

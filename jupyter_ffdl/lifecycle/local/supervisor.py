@@ -152,7 +152,7 @@ class Supervisor:
         stopping = self.folder.attempt(attempt) / "stopping.json"
         decided = files.read_json(stopping)
         # What an earlier supervisor decided stands: it may have ended the command already.
-        ending = Ending(**decided) if decided else None
+        ending = Ending(**decided) if decided else self._how_it_ended(learners)
         while ending is None:
             self.pause(learners.seconds_to_next_look())
             learners.look()
