@@ -223,9 +223,10 @@ def _fast_loads() -> Callable[[bytes], Any]:
     return orjson.loads
 
 
-def compact(index: Index, writer: IndexWriter) -> bool:
+def compact(index: Index, writer: IndexWriter, refresh: Callable[[], object]) -> bool:
     """Rewrite this machine's file where most of it is history; say whether it was.
 
+    ``refresh`` brings ``index`` up to date; it is called while nobody can append.
     Only where no other machine has a file: with several, which line stands where is not ours to
     decide.
     """
@@ -233,7 +234,7 @@ def compact(index: Index, writer: IndexWriter) -> bool:
         directory = writer.path.parent
         if [path for path in directory.glob("*.jsonl") if path != writer.path]:
             return False
-        index.refresh()
+        refresh()
         content = b"".join(line for entry in index.entries.values() for line in _lines(entry))
         if not writer.path.exists() or len(content) * 2 > writer.path.stat().st_size:
             return False

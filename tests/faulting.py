@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from jupyter_ffdl import files
 from jupyter_ffdl.folder import TrainingFolder
 from jupyter_ffdl.lifecycle.local.containment import own_cgroup
@@ -17,6 +19,7 @@ from jupyter_ffdl.lifecycle.local.identity import Process
 from jupyter_ffdl.trainingdata.lines import loglines
 from jupyter_ffdl.trainingdata.records import read_records
 from jupyter_ffdl.trainingdata.series import read_scalars
+from serving import MANIFEST, Server
 from trainings import processes_of, until
 
 CONTEXT = {"interpreter": sys.executable, "environment": {"PATH": os.environ["PATH"]}}
@@ -190,3 +193,47 @@ def cgroups_of(folder: TrainingFolder) -> list[Path]:
         if parent is not None and facts:
             found += parent.glob(f"ffdl-{facts['uuid']}-*")
     return found
+
+
+class Mortal:
+    """A server on one state directory that can be killed and started again."""
+
+    def __init__(self, home: Path, **env: str) -> None:
+        self.home = home
+        self.env = env
+        self.server = self._start()
+
+    def _start(self) -> Server:
+        return Server(
+            self.home,
+            "--Trainer.max_running=0",
+            "--Trainer.min_free_bytes=0",
+            "--Trainer.halt_grace_seconds=5",
+            env=self.env,
+        )
+
+    def kill(self) -> None:
+        """``kill -9`` the server."""
+        self.server.stop(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start it again if it was killed."""
+        if self.server.process.poll() is not None:
+            self.server = self._start()
+
+    def submit(self, script: str, **manifest: Any) -> TrainingFolder:
+        """Submit a script over REST and return the training's folder."""
+        text = MANIFEST + "".join(f"{key}: {value}\n" for key, value in manifest.items())
+        training_id = self.server.submit(script, manifest=text, origin=CELL, context=CONTEXT)
+        return TrainingFolder(self.server.state_dir / "trainings" / training_id)
+
+    def close(self) -> None:
+        """End everything."""
+        self.server.stop()
+        directory = self.server.state_dir / "trainings"
+        for training_id in os.listdir(directory) if directory.exists() else []:
+            for process in processes_of(training_id):
+                try:
+                    process.kill()
+                except psutil.Error:
+                    continue

@@ -321,8 +321,7 @@ class FolderRecords:
     def compact(self) -> None:
         """Rewrite this machine's index where most of it is history."""
         with self._lock:
-            self._read()
-            compact(self.index, self.writer)
+            compact(self.index, self.writer, self._read)
 
     def _announce(self, folder: TrainingFolder) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):

@@ -8,6 +8,7 @@ import random
 import time
 
 import pytest
+
 from faulting import (
     WRITER,
     Truth,
@@ -18,11 +19,10 @@ from faulting import (
     kill,
     part,
 )
-from trainings import processes_of, until
-
 from jupyter_ffdl.folder import TrainingFolder
 from jupyter_ffdl.lifecycle.local.containment import available
 from jupyter_ffdl.lifecycle.local.identity import read_stat
+from trainings import processes_of, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 

@@ -107,7 +107,7 @@ class Learners:
                 "began_ms": now_ms(),
             }
             files.write_json(self._facts_path, self.facts)
-            phases.link_logs(self.folder, self.attempt, len(self.numbers))
+            phases.link_logs(self.folder, self.attempt, self.spec)
             hookfile.place(self.folder.hook)
 
     def _start(self, learner: int) -> None:

@@ -386,6 +386,7 @@ def _terminal(ending: Ending, store_code: int) -> tuple[Status, str, str]:
 
 def _import_everything() -> None:
     """Load all modules of ours that are needed later, while the command runs."""
+    from ...learner import collector  # noqa: F401, PLC0415  (one that dies is started again)
     from ...trainer import queue  # noqa: F401, PLC0415
     from . import autopsy  # noqa: F401, PLC0415
 
