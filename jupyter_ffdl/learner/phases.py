@@ -73,12 +73,18 @@ def forget_steps(folder: TrainingFolder) -> None:
                 path.unlink()
 
 
-def link_logs(folder: TrainingFolder, attempt: int, learners: int) -> None:
-    """Let ``LOG_DIR`` show the files of this attempt: learner 1 on top, others in ``learner-N``."""
+def link_logs(folder: TrainingFolder, attempt: int, spec: Mapping[str, Any]) -> None:
+    """Let ``LOG_DIR`` show the files of this attempt: learner 1 on top, others in ``learner-N``.
+
+    Where the user writes the metrics (FfDL contract §6.5), that file stays the user's own.
+    """
+    own_metrics = spec["metrics"]["kind"] == "emetrics"
+    names = [n for n in _KEPT_OF_LOGS if not (own_metrics and n == "evaluation-metrics.txt")]
+    learners = int(spec["learners"])
     for learner in range(1, learners + 1):
         shown = folder.logs if learner == 1 else folder.logs / f"learner-{learner}"
         shown.mkdir(parents=True, exist_ok=True)
-        for name in _KEPT_OF_LOGS:
+        for name in names:
             # Absolute: seen as /job in a mount namespace, a relative link would lead elsewhere.
             _link(folder.learner(attempt, learner).absolute() / name, shown / name)
     _link(Path("logs/training-log.txt"), folder.job / "latest-log")

@@ -8,7 +8,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,7 @@ def select(
         and (name is None or name.lower() in entry.name.lower())
         and (archived is None or entry.archived == archived)
     ]
-    keys = {
+    keys: dict[str, Callable[[Entry], tuple[Any, ...]]] = {
         "submitted": lambda e: (e.submitted, e.training_id),
         "name": lambda e: (e.name.lower(), e.number, e.training_id),
         "status": lambda e: (_shown(e).value, e.submitted, e.training_id),
@@ -219,27 +219,35 @@ def select(
             code="606",
             field="sort",
         )
-    wanted.sort(key=key, reverse=sort.startswith("-"))
-    first = 0
+    descending = sort.startswith("-")
+    wanted.sort(key=key, reverse=descending)
     if page_token:
-        after = _from_token(page_token)
-        first = next((n + 1 for n, e in enumerate(wanted) if e.training_id == after), 0)
-    page = wanted[first:] if limit is None else wanted[first : first + limit]
-    more = first + len(page) < len(wanted)
-    return page, _to_token(page[-1].training_id) if page and more else None
+        # A place in the order, not an entry: that may have been deleted meanwhile.
+        place = _from_token(page_token, [type(part) for part in key(_NOBODY)])
+        wanted = [e for e in wanted if (key(e) < place if descending else key(e) > place)]
+    page = wanted if limit is None else wanted[:limit]
+    more = len(page) < len(wanted)
+    return page, _to_token(key(page[-1])) if page and more else None
 
 
-def _to_token(training_id: str) -> str:
-    return base64.urlsafe_b64encode(training_id.encode()).decode().rstrip("=")
+_NOBODY = Entry("", "", 0, "", 0, b"")
 
 
-def _from_token(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except ValueError as wrong:
-        raise BadParameter(
-            "page_token is not one of ours", code="601", field="page_token"
-        ) from wrong
+def _to_token(place: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def _from_token(token: str, kinds: Sequence[type]) -> tuple[Any, ...]:
+    with contextlib.suppress(ValueError, TypeError):
+        place = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        if [type(part) for part in place] == list(kinds):
+            return tuple(place)
+    raise BadParameter(
+        "page_token is not one of ours, or of another order",
+        code="601",
+        field="page_token",
+        hint="Pass on what the last page gave, with the same sort",
+    )
 
 
 def timeline(folder: TrainingFolder) -> list[dict[str, Any]]:

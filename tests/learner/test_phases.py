@@ -39,7 +39,7 @@ class Training:
         assert phases.load_data(self.folder, self.spec) == 0, phases.failure(
             self.folder, "load-data"
         )
-        phases.link_logs(self.folder, 1, self.spec["learners"])
+        phases.link_logs(self.folder, 1, {"metrics": {"kind": "logs"}, **self.spec})
         for learner in range(1, self.spec["learners"] + 1):
             self.folder.learner(1, learner).mkdir()
             self.folder.log(1, learner).write_text(f"log {learner}\n")

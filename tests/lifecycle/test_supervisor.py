@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_ffdl.training import Status
+from jupyter_ffdl.trainingdata.series import read_scalars
 from trainings import OWNER, Trainings, processes_of, state_directory, until
 
 
@@ -151,6 +152,23 @@ def test_a_submitted_manifest_prints_ffdls_header_and_footer(trainings: Training
     assert lines[0] == "Initiating job"
     assert "in the middle" in lines
     assert lines[-1] == "Training process finished. Exit code: 0"
+
+
+def test_the_users_own_metrics_are_recorded_once(trainings: Trainings):
+    script = (
+        "import json, os\n"
+        "for n in range(1, 4):\n"
+        "    record = {'etimes': {'iteration': {'type': 2, 'value': n}},\n"
+        "              'grouplabel': 'mine', 'values': {'loss': {'type': 3, 'value': 1 / n}}}\n"
+        "    with open(os.environ['LOG_DIR'] + '/evaluation-metrics.txt', 'a') as file:\n"
+        "        file.write(json.dumps(record) + '\\n')\n"
+    )
+    training_id = trainings.submit(
+        script, notebook=False, evaluation_metrics={"type": "emetrics_file"}
+    )
+    assert trainings.ended(training_id)["status"] == "COMPLETED"
+    [series] = read_scalars(trainings.folder(training_id).root).series
+    assert list(series.step) == [1, 2, 3]
 
 
 def test_queued_trainings_start_when_there_is_room_without_a_server(tmp_path):
