@@ -39,13 +39,25 @@ class Waker:
         self._event.set()
 
     async def wait(self, patience: float) -> bool:
-        """Return True when woken, False after ``patience`` seconds."""
+        """Return True when woken, False after ``patience`` seconds.
+
+        Not by asyncio.wait_for: in Python 3.11 it loses a cancellation that comes together with
+        the event.
+        """
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = not self._event.is_set()
+            self._event.set()
+
+        alarm = asyncio.get_running_loop().call_later(patience, give_up)
         try:
-            await asyncio.wait_for(self._event.wait(), patience)
-        except asyncio.TimeoutError:
-            return False
+            await self._event.wait()
+        finally:
+            alarm.cancel()
         self._event.clear()
-        return True
+        return not late
 
 
 class FileWatch:

@@ -142,7 +142,7 @@ def svg(chart: Chart, width: int = WIDTH, height: int = HEIGHT) -> str:
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Return round values from at or below ``low`` to at or above ``high``, some ``wanted``."""
-    if high - low <= abs(high) * 1e-9:
+    if high - low <= max(abs(high) * 1e-9, 1e-300):
         around = abs(high) * 0.1 or 1.0
         low, high = low - around, high + around
     rough = (high - low) / max(wanted - 1, 1)

@@ -189,11 +189,13 @@ class Trainer(LoggingConfigurable):
                         self.log.exception("Tending the trainings failed; trying again")
                     next_tend = time.monotonic() + TEND_SECONDS
                 patience = max(0.0, next_tend - time.monotonic())
-                with contextlib.suppress(asyncio.TimeoutError):
-                    # Without inotify the index is looked at twice a second.
-                    await asyncio.wait_for(
-                        changed.wait(), patience if watcher is not None else min(patience, 0.5)
-                    )
+                # Without inotify the index is looked at twice a second. No asyncio.wait_for: in
+                # Python 3.11 it loses a cancellation that comes together with the event.
+                alarm = loop.call_later(
+                    patience if watcher is not None else min(patience, 0.5), changed.set
+                )
+                await changed.wait()
+                alarm.cancel()
                 changed.clear()
         finally:
             if watcher is not None:

@@ -13,24 +13,24 @@ def test_an_end_is_told_without_waiting_for_the_next_look(tmp_path, monkeypatch)
     monkeypatch.setattr(service, "TEND_SECONDS", 60.0)
 
     async def listen(trainings) -> tuple[float, float]:
-        told: list[float] = []
-        ended = asyncio.Event()
-        training_id = ""
+        told: dict[str, float] = {}
+        heard = asyncio.Event()
 
-        def listener(changed: str, kind: str) -> None:
-            lines = trainings.folder(training_id).history()
-            if changed == training_id and lines[-1].status.terminal:
-                told.append(time.time())
-                ended.set()
+        def listener(training_id: str, kind: str) -> None:
+            entry = trainings.trainer.records.entry(training_id)
+            if entry is not None and not entry.live:
+                told[training_id] = time.time()
+                heard.set()
 
-        watching = asyncio.ensure_future(trainings.trainer.watch())
-        await asyncio.sleep(0)
-        training_id = await asyncio.to_thread(trainings.submit, "print('short')")
         trainings.trainer.subscribe(listener)
-        await asyncio.wait_for(ended.wait(), 30)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        return told[0], trainings.folder(training_id).history()[-1].timestamp / 1000
+        watching = asyncio.ensure_future(trainings.trainer.watch())
+        try:
+            training_id = await asyncio.to_thread(trainings.submit, "print('short')")
+            await asyncio.wait_for(heard.wait(), 30)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        return told[training_id], trainings.folder(training_id).history()[-1].timestamp / 1000
 
     with state_directory(tmp_path) as trainings:
         told, ended = asyncio.run(listen(trainings))
