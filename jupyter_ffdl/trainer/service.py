@@ -24,6 +24,7 @@ from traitlets.config import LoggingConfigurable
 from .. import __version__, files, live
 from ..errors import BadInput, Conflict, FfdlError
 from ..folder import TrainingFolder, now_ms
+from ..learner.places import directories
 from ..lifecycle.local import backend as local
 from ..lifecycle.local.gpus import Gpu
 from ..training import Status
@@ -299,10 +300,12 @@ class Trainer(LoggingConfigurable):
         ``code`` is the uploaded zip and stays the caller's to remove. A repeated
         ``idempotency_key`` of the same owner gives the first one's answer.
         """
-        prepared = prepare(
-            Submission(manifest, code, owner, origin or {}, context or {}, idempotency_key),
-            self._preferences(),
+        return self._accept(
+            Submission(manifest, code, owner, origin or {}, context or {}, idempotency_key)
         )
+
+    def _accept(self, submission: Submission) -> Accepted:
+        prepared = prepare(submission, self._preferences())
         never = queue.never_fits(
             queue.demand_of("", prepared.draft.demand), queue.limits_of(self._settings())
         )
@@ -370,7 +373,10 @@ class Trainer(LoggingConfigurable):
         *,
         context: Mapping[str, Any] | None = None,
     ) -> Accepted:
-        """Submit the stored snapshot again with changes; the new training names its parent."""
+        """Submit the stored snapshot again with changes; the new training names its parent.
+
+        Where checkpoints are the training's own, it goes on from its parent's.
+        """
         folder = self.folder(training_id, owner)
         origin = {**(files.read_json(folder.origin) or {}), "parent": training_id}
         record = folder.read_record()
@@ -382,7 +388,10 @@ class Trainer(LoggingConfigurable):
             **(context or {}),
         }
         manifest = views.changed_manifest(folder.manifest.read_bytes(), changes)
-        return self.submit(manifest, folder.code, owner=owner, origin=origin, context=kept)
+        checkpoints = directories(folder, record["spec"]).checkpoints
+        return self._accept(
+            Submission(manifest, folder.code, owner, origin, kept, None, checkpoints)
+        )
 
     # Reading
 

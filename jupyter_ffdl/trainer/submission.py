@@ -37,6 +37,8 @@ class Submission:
     origin: Mapping[str, Any]
     context: Mapping[str, Any]
     idempotency_key: str | None
+    checkpoints: Path | None = None
+    """Where the training that this one repeats keeps its checkpoints; never a client's word."""
 
     @property
     def from_notebook(self) -> bool:
@@ -202,10 +204,17 @@ def _spec(
             output.results if output else None,
         ),
         "checkpoints": manifest.checkpoints,
+        "checkpoint_dir": _inherited(submission, manifest),
         "source_map": submission.origin.get("source_map", {}),
         "min_free_bytes": preferences["min_free_bytes"],
         "secrets": list(manifest.secrets),
     }
+
+
+def _inherited(submission: Submission, manifest: manifests.Manifest) -> str | None:
+    """Return the parent's checkpoints for a training that would have its own (contract §5.1)."""
+    own = manifest.output is None or manifest.checkpoints == "job"
+    return str(submission.checkpoints) if own and submission.checkpoints is not None else None
 
 
 def _absolute(path: str, context: Mapping[str, Any]) -> Path | None:
