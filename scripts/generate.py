@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import references
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     ".npmrc",
@@ -40,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="generate-") as folder:
         copy = Path(folder)
         _copy_sources(copy)
-        made = [_version(copy), *_wire(copy), _bundle(copy)]
+        made = [_version(copy), *_wire(copy), *references.write(copy), _bundle(copy)]
         outdated = [path for path in made if _differs(copy / path, ROOT / path)]
         for path in outdated:
             if not check:
