@@ -39,8 +39,6 @@ raise SystemExit({code})
 """
 """Prints numbered lines and writes numbered points, each on disk before the next."""
 
-PARTS = ("server", "supervisor", "runner", "learner")
-
 
 def part(folder: TrainingFolder, name: str) -> Process | None:
     """Return the process that is the supervisor, runner or learner of a training now."""

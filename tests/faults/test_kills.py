@@ -77,6 +77,7 @@ def test_whatever_is_killed_the_end_is_true(mortal, killed):
     assert_nothing_left(folder)
 
 
+@pytest.mark.alone
 def test_within_two_seconds_of_the_servers_return_rest_tells_the_truth(mortal):
     goes_on = mortal.submit(WRITER.format(count=200, pause=0.1, code=0))
     ends = mortal.submit(WRITER.format(count=5, pause=0.05, code=0))

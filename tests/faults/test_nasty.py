@@ -124,7 +124,7 @@ def test_fifty_megabytes_a_second(calm, scale):
 import os, time
 began = time.monotonic()
 for n in range(1, {count} + 1):
-    block = b"".join(b"%07d %s\\n" % (1000 * (n - 1) + k, b"x" * 91) for k in range(1, 1001))
+    block = b"".join(b"%08d %s\\n" % (1000 * (n - 1) + k, b"x" * 90) for k in range(1, 1001))
     os.write(1, block)
     time.sleep(max(0, began + n * len(block) / 50e6 - time.monotonic()))
 """
@@ -135,9 +135,9 @@ for n in range(1, {count} + 1):
     print(f"{size / 1e6:.0f} MB in {time.monotonic() - began:.1f} s")
     last = line(calm, folder, -1)
     assert last["meta"]["rindex"] == count * 1000
-    assert last["line"].startswith(f"{count * 1000:07d} x")
+    assert last["line"].startswith(f"{count * 1000:08d} x")
     middle = line(calm, folder, count * 500)
-    assert middle["line"].startswith(f"{count * 500:07d} x")
+    assert middle["line"].startswith(f"{count * 500:08d} x")
     assert end_of(folder)[0] == "COMPLETED"
 
 
@@ -464,6 +464,7 @@ for step in range(4):
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("script", "module"),
     [

@@ -62,6 +62,7 @@ def trainer(state: Path) -> Trainer:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_thousand_trainings_are_listed_at_once(template, tmp_path):
     copied(template, tmp_path / "state", COUNT)
     began = time.perf_counter()
