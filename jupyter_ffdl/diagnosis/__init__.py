@@ -1,7 +1,7 @@
 """Why a training ended: what was observed goes in, a verdict for people comes out.
 
 Pure and table-driven: files are read and processes watched elsewhere. The promise is that every
-failure has a name (architecture.md, promise 3), and that what cannot be named is said to be so.
+failure has a name, and that what cannot be named is said to be so (docs/how-it-works.md).
 """
 
 from __future__ import annotations

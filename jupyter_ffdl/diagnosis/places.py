@@ -10,7 +10,7 @@ from .observation import Failure, Frame, Observation
 from .verdict import Cell, SourceLine, Where
 
 AROUND = 2
-"""Source lines shown on each side of the failing one (interface contract §7)."""
+"""Source lines shown on each side of the failing one."""
 
 _LIBRARY = re.compile(r"/(?:site-packages|dist-packages|lib(?:64)?/python\d[\d.]*t?|bin)/")
 

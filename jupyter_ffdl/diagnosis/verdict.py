@@ -1,4 +1,4 @@
-"""The verdict: what happened, where, and what to do about it (interface contract §7)."""
+"""The verdict: what happened, where, and what to do about it (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SourceLine:
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to do; with ``option`` and ``value`` a form can be prefilled (R13)."""
+    """What to do; with ``option`` and ``value`` a form can be prefilled."""
 
     text: str
     option: str = ""

@@ -16,7 +16,7 @@ unset, nothing happens. There the hook leaves
     What faulthandler says when a fatal signal ends a process; all processes append.
 
 It also makes TensorBoard writers flush every second unless the code says otherwise: tensorboardX
-and tensorboard wait 120 s, tf.summary and Keras for the eleventh point (architecture.md section 4).
+and tensorboard wait 120 s, tf.summary and Keras for the eleventh point (docs/how-it-works.md).
 
 It must never print, never break a program and never cost more than 3 ms at its start, hence: the
 standard library's C modules only, everything else is imported when something has failed. No syntax
