@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from jupyter_ffdl import files
 from jupyter_ffdl.folder import TrainingFolder
 from jupyter_ffdl.lifecycle.local.containment import own_cgroup
 from jupyter_ffdl.lifecycle.local.identity import Process
+from jupyter_ffdl.lifecycle.local.processes import snapshot
 from jupyter_ffdl.trainingdata.lines import loglines
 from jupyter_ffdl.trainingdata.records import read_records
 from jupyter_ffdl.trainingdata.series import read_scalars
@@ -41,7 +43,9 @@ raise SystemExit({code})
 
 
 def part(folder: TrainingFolder, name: str) -> Process | None:
-    """Return the process that is the supervisor, runner or learner of a training now."""
+    """Return the process that is the supervisor, runner, collector or learner of a training now."""
+    if name == "collector":
+        return _collector(folder)
     learner = folder.learner(max(folder.attempts(), default=1), 1)
     path = {
         "supervisor": folder.root / "owner.lock",
@@ -49,6 +53,20 @@ def part(folder: TrainingFolder, name: str) -> Process | None:
         "learner": learner / "command.json",
     }[name]
     return Process.from_json(files.read_json(path))
+
+
+def _collector(folder: TrainingFolder) -> Process | None:
+    """Return the supervisor's child that is not the learner's parent."""
+    supervisor, runner = part(folder, "supervisor"), part(folder, "runner")
+    if supervisor is None or runner is None:
+        return None
+    for pid, stat in snapshot().items():
+        if stat.ppid == supervisor.pid and pid != runner.pid and not stat.ended:
+            # A learner that was inherited is a child too.
+            with contextlib.suppress(OSError):
+                if b"supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return Process.of(pid)
+    return None
 
 
 def kill(folder: TrainingFolder, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import time
 
 import pytest
@@ -42,6 +43,7 @@ def write_until(folder: TrainingFolder, line: int) -> None:
         ("supervisor",),
         ("runner",),
         ("learner",),
+        ("collector",),
         ("supervisor", "supervisor"),
         ("supervisor", "learner"),
         ("runner", "learner"),
@@ -109,6 +111,20 @@ def test_within_two_seconds_of_the_servers_return_rest_tells_the_truth(mortal):
     assert_once(goes_on)
     assert_nothing_left(lost)
     assert_nothing_left(goes_on)
+
+
+def test_a_command_that_ends_just_when_its_parent_is_killed_keeps_its_exit_code(mortal):
+    folder = mortal.submit(WRITER.format(count=10, pause=0.02, code=5))
+    write_until(folder, 1)
+    runner, learner = part(folder, "runner"), part(folder, "learner")
+    # Frozen, it cannot take note of the end, which comes now.
+    assert runner.send(signal.SIGSTOP)
+    until(lambda: not learner.alive(), 20, "the command has ended")
+    assert runner.send(signal.SIGKILL)
+    assert ended(folder) < 10
+    assert end_of(folder) == ("FAILED", "C201", "5")
+    assert_once(folder, 10)
+    assert_nothing_left(folder)
 
 
 def test_a_halt_outlives_the_supervisor_that_began_it(mortal):
@@ -262,7 +278,7 @@ def one_random_series(mortal, chance: random.Random, name: str) -> float:
     for _ in range(chance.randrange(1, 5)):
         pause = chance.choice([0.0, 0.02, 0.1, 0.5, 1.0, 2.5]) * chance.random()
         time.sleep(pause)
-        picked = chance.choice(["server", "supervisor", "runner", "learner"])
+        picked = chance.choice(["server", "supervisor", "runner", "collector", "learner"])
         before = truth.end
         if picked == "server":
             mortal.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from jupyter_ffdl.training import Status
@@ -86,6 +88,16 @@ def _halt_a_stubborn_training(trainings: Trainings) -> None:
     assert status["halted_by"] == "ada"
     until(lambda: not processes_of(training_id), what="nothing is left")
     assert trainings.log(training_id).startswith("up")
+
+
+def test_user_code_gets_the_umask_of_whoever_started_the_server(trainings: Trainings):
+    before = os.umask(0o027)
+    try:
+        training_id = trainings.submit("import os; print(oct(os.umask(0)))")
+    finally:
+        os.umask(before)
+    trainings.ended(training_id)
+    assert trainings.log(training_id) == "0o27\n"
 
 
 def test_an_exit_by_signal_is_named(trainings: Trainings):
