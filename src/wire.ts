@@ -1046,6 +1046,18 @@ export interface components {
              * @default
              */
             backend: string;
+            /**
+             * Number
+             * @description Counts the trainings of one name.
+             * @default 1
+             */
+            number: number;
+            /**
+             * Parent
+             * @description The training that this one runs again.
+             * @default
+             */
+            parent: string;
             /** Warnings */
             warnings?: components["schemas"]["Notice"][];
         } & {

@@ -96,6 +96,8 @@ class Model(Wire):
     data_stores: list[DataStore]
     training: TrainingPart
     backend: str = ""
+    number: int = Field(1, description="Counts the trainings of one name.")
+    parent: str = Field("", description="The training that this one runs again.")
     warnings: list[Notice] = Field(default_factory=list)
 
 

@@ -376,6 +376,10 @@ def _on_network(folder: Path) -> bool:
     """Whether other machines may reach this folder too; what we do not know counts as such."""
     if sys.platform != "linux":
         return False
+    with contextlib.suppress(OSError):
+        # A disk of this machine; in a chroot the list of mounts would not show it.
+        if os.major(os.stat(folder).st_dev) != 0:
+            return False
     path = os.path.realpath(folder)
     best, kind = "", ""
     with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:  # noqa: PTH123
