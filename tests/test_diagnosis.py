@@ -78,14 +78,14 @@ def seen(**given: object) -> Observation:
             "ModuleNotFoundError: No module named 'torchvision'",
             "missing_module",
             "ModuleNotFoundError in Cell [5], line 3: No module named 'torchvision'",
-            "--pip torchvision",
+            "pip install torchvision",
             id="a package that is missing",
         ),
         pytest.param(
             "ModuleNotFoundError: No module named 'sklearn.linear_model'; 'sklearn' is no package",
             "missing_module",
             "ModuleNotFoundError in Cell [5], line 3",
-            "--pip scikit-learn",
+            "pip install scikit-learn",
             id="a package under another name",
         ),
         pytest.param(
@@ -113,7 +113,7 @@ def seen(**given: object) -> Observation:
             "NameError: name 'df' is not defined",
             "undefined_name",
             "NameError in Cell [5], line 3: name 'df' is not defined",
-            "--pass df",
+            "Define df in the code that is shipped",
             id="a name of the kernel",
         ),
         pytest.param(

@@ -110,7 +110,8 @@ def _missing_module(failure: Failure, match: re.Match[str] | None, seen: Observa
                 remedy=Remedy(f"Ship it with --with {path}", "--with", path),
             )
     package = DISTRIBUTIONS.get(name) or DISTRIBUTIONS.get(root) or root
-    remedy = Remedy(f"Install it for the training with --pip {package}", "--pip", package)
+    where = f"%pip install {package}" if seen.notebook else f"pip install {package}"
+    remedy = Remedy(f"Install it where the training's Python looks: {where}")
     return Meaning("missing_module", remedy=remedy if package else None)
 
 
@@ -138,7 +139,7 @@ def _undefined_name(failure: Failure, match: re.Match[str] | None, seen: Observa
         return Meaning("undefined_name", remedy=Remedy(f"Define {name} before this line"))
     return Meaning(
         "undefined_name",
-        remedy=Remedy(f"Define {name} in this cell, or pass it with --pass {name}", "--pass", name),
+        remedy=Remedy(f"Define {name} in the code that is shipped: other cells stay behind"),
     )
 
 

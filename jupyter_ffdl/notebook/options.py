@@ -255,7 +255,13 @@ TRAIN: tuple[Option, ...] = (
     _option("--max-runtime", "ends the training after", _duration, "D", example="90m"),
     _option("--max-retries", "repetitions after a lost learner", a_whole(0), "N", example="1"),
     _option("--data", "directory that becomes DATA_DIR", _path, "PATH", paths=True),
-    _option("--results", "directory that becomes RESULT_DIR", _path, "PATH", paths=True),
+    _option(
+        "--results",
+        "directory for the results, in a folder named by the id",
+        _path,
+        "PATH",
+        paths=True,
+    ),
     _option(
         "--param",
         "assignment before the cell's code; argument --K V of a .py file",

@@ -24,6 +24,7 @@ from .. import files, live
 from ..errors import NotFound
 from ..folder import Chronicle, TrainingFolder, now_ms
 from ..index import Change, Entry, Index, IndexWriter, compact
+from ..learner.places import directories
 from ..training import FORMAT, Status, StatusLine, new_id, valid_id
 
 
@@ -260,7 +261,11 @@ class FolderRecords:
             if folder.record.exists():
                 wanted = files.read_json(marker) or {}
                 self._keep_trace(folder, lines[-1].status if lines else None)
-                if not wanted.get("results", False):
+                if wanted.get("results", False):
+                    # The user's bucket is touched only then, and only below <id>/ (§4.5).
+                    place = directories(folder, folder.read_record()["spec"]).results
+                    shutil.rmtree(place, ignore_errors=True)
+                else:
                     self._keep_results(folder)
                 os.replace(folder.root, self.state_dir / "trash" / marker.name)
             live.unregister(self.state_dir, marker.name)

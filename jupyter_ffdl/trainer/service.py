@@ -448,8 +448,7 @@ class Trainer(LoggingConfigurable):
     def results_dir(self, training_id: str, owner: str) -> Path | None:
         """Return the directory of the results, None where nothing was written."""
         folder = self.folder(training_id, owner)
-        directory = folder.read_record()["spec"]["results"].get("dir")
-        path = Path(directory) if directory else folder.results
+        path = directories(folder, folder.read_record()["spec"]).results
         return path if path.is_dir() else None
 
     # Changing

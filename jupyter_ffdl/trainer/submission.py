@@ -162,7 +162,6 @@ def _spec(
     metrics = manifest.evaluation_metrics
     given = manifest.given
     data = manifest.inputs[0] if manifest.inputs else None
-    output = manifest.output
     return {
         "command": command,
         "script_kind": "script" if kind == "script" else "line",
@@ -197,12 +196,9 @@ def _spec(
         "literal_paths": bool(literal),
         "data": _place(directory.data_dir(data), data.data)
         if data
-        else _place(_absolute(manifest.data, context), None),
+        else _place(_absolute("data", manifest.data, context), None),
         "more_data": [_place(directory.data_dir(s), s.data) for s in manifest.inputs[1:]],
-        "results": _place(
-            directory.results_base(output) if output and output.type == "host_mount" else None,
-            output.results if output else None,
-        ),
+        "results": _results(manifest, context),
         "checkpoints": manifest.checkpoints,
         "checkpoint_dir": _inherited(submission, manifest),
         "source_map": submission.origin.get("source_map", {}),
@@ -217,16 +213,24 @@ def _inherited(submission: Submission, manifest: manifests.Manifest) -> str | No
     return str(submission.checkpoints) if own and submission.checkpoints is not None else None
 
 
-def _absolute(path: str, context: Mapping[str, Any]) -> Path | None:
-    """Return the directory that ``data`` names, as seen from where it was submitted."""
+def _results(manifest: manifests.Manifest, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the directory that takes the results, each training's in one of its own."""
+    output = manifest.output
+    if output is not None and output.type == "host_mount":
+        return _place(directory.results_base(output), output.results)
+    return _place(_absolute("results", manifest.results, context), None)
+
+
+def _absolute(key: str, path: str, context: Mapping[str, Any]) -> Path | None:
+    """Return the directory that a manifest key names, as seen from where it was submitted."""
     if not path:
         return None
     found = Path(context.get("cwd") or "/") / Path(path).expanduser()
     if not found.is_dir():
         raise BadInput(
-            f"data names no directory: {found}",
+            f"{key} names no directory: {found}",
             code="C103",
-            field="data",
+            field=key,
             hint="Give the path of a directory on this machine",
         )
     return found

@@ -91,7 +91,7 @@ def test_magics_name_options_and_verbs_that_exist(page: Path):
             assert found[1] in verbs.VERBS, text
 
 
-ELSEWHERE = {"--ip", "--pip", "--pass", "--follow", "--no-deps"}
+ELSEWHERE = {"--ip", "--follow", "--no-deps"}
 """Options of other programs, and those that the roadmap says are to come."""
 
 

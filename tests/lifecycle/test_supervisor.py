@@ -183,6 +183,21 @@ def test_the_users_own_metrics_are_recorded_once(trainings: Trainings):
     assert list(series.step) == [1, 2, 3]
 
 
+def test_results_go_where_they_are_wanted_and_stay_there(trainings: Trainings, tmp_path):
+    (tmp_path / "out").mkdir()
+    training_id = trainings.submit(
+        "import os; open(os.environ['RESULT_DIR'] + '/model', 'w').write('7')",
+        results="out",
+        context={"cwd": str(tmp_path)},
+    )
+    assert trainings.ended(training_id)["status"] == "COMPLETED"
+    assert (tmp_path / "out" / training_id / "model").read_text() == "7"
+    assert trainings.trainer.results_dir(training_id, OWNER) == tmp_path / "out" / training_id
+    trainings.trainer.delete(training_id, OWNER)
+    trainings.trainer.tend()
+    assert (tmp_path / "out" / training_id / "model").exists()
+
+
 def test_queued_trainings_start_when_there_is_room_without_a_server(tmp_path):
     with state_directory(tmp_path, max_running=1) as trainings:
         first = trainings.submit("import time; time.sleep(1)")
