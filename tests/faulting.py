@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from jupyter_ffdl import files
 from jupyter_ffdl.folder import TrainingFolder
 from jupyter_ffdl.lifecycle.local.containment import own_cgroup
@@ -22,7 +20,7 @@ from jupyter_ffdl.trainingdata.lines import loglines
 from jupyter_ffdl.trainingdata.records import read_records
 from jupyter_ffdl.trainingdata.series import read_scalars
 from serving import MANIFEST, Server
-from trainings import processes_of, until
+from trainings import end_everything, processes_of, until
 
 CONTEXT = {"interpreter": sys.executable, "environment": {"PATH": os.environ["PATH"]}}
 CELL = {"kind": "cell"}
@@ -246,10 +244,4 @@ class Mortal:
     def close(self) -> None:
         """End everything."""
         self.server.stop()
-        directory = self.server.state_dir / "trainings"
-        for training_id in os.listdir(directory) if directory.exists() else []:
-            for process in processes_of(training_id):
-                try:
-                    process.kill()
-                except psutil.Error:
-                    continue
+        end_everything(self.server.state_dir)

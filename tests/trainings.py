@@ -8,13 +8,15 @@ import signal
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from jupyter_ffdl.files import read_json
 from jupyter_ffdl.folder import TrainingFolder
+from jupyter_ffdl.lifecycle.local.containment import Containment
 from jupyter_ffdl.trainer.service import Trainer
 from jupyter_ffdl.training import Status
 
@@ -138,6 +140,19 @@ def processes_of(training_id: str) -> list[psutil.Process]:
     return found
 
 
+def end_everything(state_dir: Path) -> None:
+    """Kill whatever runs of a state directory's trainings, and remove their cgroups."""
+    directory = state_dir / "trainings"
+    for training_id in os.listdir(directory) if directory.exists() else []:
+        for process in processes_of(training_id):
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        for path in (directory / training_id).glob("attempts/*/learner-*/cgroup.json"):
+            containment = Containment.from_json(read_json(path))
+            if containment is not None and containment.kill():
+                containment.remove()
+
+
 @contextmanager
 def state_directory(tmp_path: Path, **traits: Any) -> Iterator[Trainings]:
     """Yield trainings on a new state directory; whatever still runs is killed at the end."""
@@ -145,11 +160,5 @@ def state_directory(tmp_path: Path, **traits: Any) -> Iterator[Trainings]:
     try:
         yield trainings
     finally:
-        ids = [path.name for path in (tmp_path / "state" / "trainings").iterdir()]
-        for training_id in ids:
-            for process in processes_of(training_id):
-                try:
-                    process.send_signal(signal.SIGKILL)
-                except psutil.Error:
-                    continue
+        end_everything(tmp_path / "state")
         trainings.trainer.stop()

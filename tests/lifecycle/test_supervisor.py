@@ -94,9 +94,9 @@ def test_user_code_gets_the_umask_of_whoever_started_the_server(trainings: Train
     before = os.umask(0o027)
     try:
         training_id = trainings.submit("import os; print(oct(os.umask(0)))")
+        trainings.ended(training_id)
     finally:
         os.umask(before)
-    trainings.ended(training_id)
     assert trainings.log(training_id) == "0o27\n"
 
 
