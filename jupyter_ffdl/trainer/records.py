@@ -260,13 +260,13 @@ class FolderRecords:
                 continue
             if folder.record.exists():
                 wanted = files.read_json(marker) or {}
-                self._keep_trace(folder, lines[-1].status if lines else None)
                 if wanted.get("results", False):
                     # The user's bucket is touched only then, and only below <id>/ (§4.5).
                     place = directories(folder, folder.read_record()["spec"]).results
                     shutil.rmtree(place, ignore_errors=True)
-                else:
-                    self._keep_results(folder)
+                elif not self._keep_results(folder):
+                    continue
+                self._keep_trace(folder, lines[-1].status if lines else None)
                 os.replace(folder.root, self.state_dir / "trash" / marker.name)
             live.unregister(self.state_dir, marker.name)
             marker.unlink(missing_ok=True)
@@ -276,12 +276,16 @@ class FolderRecords:
             if shared.stat().st_nlink == 1 and _older_than(shared, seconds=60):
                 shared.unlink(missing_ok=True)
 
-    def _keep_results(self, folder: TrainingFolder) -> None:
+    def _keep_results(self, folder: TrainingFolder) -> bool:
+        """Put results aside; False where the disk does not let us now, and they must stay."""
         if folder.results.is_dir() and any(folder.results.iterdir()):
             kept = self.state_dir / "kept"
-            kept.mkdir(mode=0o700, exist_ok=True)
-            with contextlib.suppress(OSError):
+            try:
+                kept.mkdir(mode=0o700, exist_ok=True)
                 os.rename(folder.results, kept / folder.training_id)  # noqa: PTH104
+            except OSError:
+                return False
+        return True
 
     def _keep_trace(self, folder: TrainingFolder, status: Status | None) -> None:
         """One line for the analytics stays (FfDL contract §4.5)."""

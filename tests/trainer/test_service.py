@@ -17,6 +17,7 @@ import pytest
 
 from jupyter_ffdl import live
 from jupyter_ffdl.errors import BadInput, Conflict, NotFound
+from jupyter_ffdl.lifecycle.local.backend import owned
 from jupyter_ffdl.training import Status
 from trainings import OWNER, Trainings, processes_of, state_directory, until, zipped
 
@@ -258,6 +259,30 @@ def test_deleting_with_the_results_keeps_none(trainings):
     trainings.trainer.delete(training_id, OWNER, results=True)
     until(lambda: trainings.trainer.tend() or not folder.root.exists(), what="it is gone")
     assert not (trainings.trainer.root / "kept").exists()
+
+
+def test_results_that_cannot_be_put_aside_now_are_kept_until_they_can(trainings, monkeypatch):
+    root = trainings.trainer.root
+    training_id = trainings.submit(
+        "import os; open(os.environ['RESULT_DIR'] + '/model', 'w').write('42')"
+    )
+    trainings.ended(training_id)
+    folder = trainings.folder(training_id)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jupyter_ffdl.trainer.records.os.rename", full)
+        trainings.trainer.delete(training_id, OWNER)
+        until(lambda: trainings.trainer.tend() or not owned(folder), what="nobody has it")
+        trainings.trainer.tend()
+    with pytest.raises(NotFound):
+        trainings.trainer.model(training_id, OWNER)
+    assert (folder.results / "model").read_text() == "42"
+    until(lambda: trainings.trainer.tend() or not folder.root.exists(), what="it is gone")
+    assert (root / "kept" / training_id / "model").read_text() == "42"
+    assert len((root / "analytics.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_running_training_is_halted_before_it_is_deleted(trainings):
