@@ -253,10 +253,14 @@ class FolderRecords:
             self._purge(owned)
 
     def _purge(self, owned: Any) -> None:
-        for marker in _whole_files(self.state_dir / "deleting"):
+        markers = _whole_files(self.state_dir / "deleting")
+        inherited = self._inherited() if markers else set()
+        for marker in markers:
             folder = TrainingFolder(self.state_dir / "trainings" / marker.name)
             lines = folder.history()
             if lines and not (lines[-1].status.terminal and not owned(folder)):
+                continue
+            if folder.root in inherited:
                 continue
             if folder.record.exists():
                 wanted = files.read_json(marker) or {}
@@ -275,6 +279,15 @@ class FolderRecords:
         for shared in (self.state_dir / "code").glob("*.zip"):
             if shared.stat().st_nlink == 1 and _older_than(shared, seconds=60):
                 shared.unlink(missing_ok=True)
+
+    def _inherited(self) -> set[Path]:
+        """Return the folders whose checkpoints a live training goes on from."""
+        found: set[Path] = set()
+        for folder, _ in live.trainings(self.state_dir):
+            with contextlib.suppress(FileNotFoundError):
+                checkpoints = folder.read_record()["spec"].get("checkpoint_dir")
+                found |= set(Path(checkpoints).parents) if checkpoints else set()
+        return found
 
     def _keep_results(self, folder: TrainingFolder) -> bool:
         """Put results aside; False where the disk does not let us now, and they must stay."""

@@ -112,7 +112,8 @@ class Trainer(LoggingConfigurable):
     retention_days = Float(
         0,
         config=True,
-        help="Trainings that ended this many days ago are deleted. Default 0: kept for ever.",
+        help="Trainings that ended this many days ago are deleted, with their results unless these"
+        " lie in a directory of yours. Default 0: kept for ever.",
     )
 
     @default("state_dir")
@@ -268,7 +269,11 @@ class Trainer(LoggingConfigurable):
         for entry in list(self.records.index.entries.values()):
             if not entry.live and entry.status_time < oldest:
                 folder = TrainingFolder(self.root / "trainings" / entry.training_id)
-                self.records.delete(folder, results=True)
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    spec = folder.read_record()["spec"]
+                    # The user's own directory is the user's to clean (FfDL contract §4.5).
+                    results = not directories(folder, spec).shares_bucket
+                    self.records.delete(folder, results=results)
 
     def _settings(self) -> dict[str, Any]:
         """What supervisors need to know while no server runs."""

@@ -298,6 +298,33 @@ def test_a_running_training_is_halted_before_it_is_deleted(trainings):
     assert (kept / "learner-1" / "training-log.txt").read_text() == "up\n"
 
 
+def test_a_deleted_parents_checkpoints_stay_while_a_run_goes_on_from_them(trainings):
+    script = """\
+import os, time
+go, state = os.environ["GO"], os.environ["CHECKPOINT_DIR"] + "/state"
+if not os.path.exists(state):
+    open(state, "w").write("7")
+else:
+    print("up", flush=True)
+    while not os.path.exists(go):
+        time.sleep(0.02)
+    print("resumed from", open(state).read())
+"""
+    go = trainings.scratch / "go"
+    parent = trainings.submit(script, environment={"GO": str(go)})
+    assert trainings.ended(parent)["status"] == "COMPLETED"
+    folder = trainings.folder(parent)
+    child = trainings.trainer.rerun(parent, OWNER, {}).training_id
+    until(lambda: trainings.log(child) == "up\n", what="it runs")
+    trainings.trainer.delete(parent, OWNER)
+    until(lambda: trainings.trainer.tend() or not owned(folder), what="nobody has the parent")
+    trainings.trainer.tend()
+    go.touch()
+    assert trainings.ended(child)["status"] == "COMPLETED"
+    assert trainings.log(child) == "up\nresumed from 7\n"
+    until(lambda: trainings.trainer.tend() or not folder.root.exists(), what="it is gone")
+
+
 def test_two_trainers_that_delete_at_once_write_one_line(trainings, code):
     ids = [submit(trainings, code).training_id for _ in range(5)]
     for training_id in ids:
@@ -324,3 +351,20 @@ def test_what_is_older_than_retention_days_is_deleted(trainings, code):
     until(lambda: trainings.trainer.tend() or trainings.trainer.models(OWNER)[0] == [])
     with pytest.raises(NotFound):
         trainings.trainer.model(old, OWNER)
+
+
+def test_retention_leaves_what_lies_in_a_directory_of_the_users(trainings, tmp_path):
+    script = "import os; open(os.environ['RESULT_DIR'] + '/model', 'w').write('42')"
+    bucket = tmp_path / "mine"
+    bucket.mkdir()
+    outside = trainings.submit(script, results="mine", context={"cwd": str(tmp_path)})
+    inside = trainings.submit(script)
+    for training_id in (outside, inside):
+        assert trainings.ended(training_id)["status"] == "COMPLETED"
+    folders = [trainings.folder(training_id) for training_id in (outside, inside)]
+    trainings.trainer.retention_days = 1e-7
+    trainings.trainer._next_housekeeping = 0.0
+    time.sleep(0.05)
+    until(lambda: trainings.trainer.tend() or not any(f.root.exists() for f in folders))
+    assert (bucket / outside / "model").read_text() == "42"
+    assert not (trainings.trainer.root / "kept").exists()
