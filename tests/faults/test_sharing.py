@@ -29,7 +29,7 @@ from faulting import (
 from jupyter_ffdl.folder import TrainingFolder
 from jupyter_ffdl.trainingdata.series import read_scalars
 from serving import Server
-from trainings import until
+from trainings import end_everything, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
@@ -94,6 +94,7 @@ def test_three_servers_run_forty_trainings_each_once_in_order_two_at_a_time(tmp_
     finally:
         for server in servers:
             server.stop()
+        end_everything(state_dir)
 
 
 def _shown(server: Server) -> str:
@@ -101,13 +102,19 @@ def _shown(server: Server) -> str:
     return json.dumps([(m["model_id"], m["training"]["training_status"]["status"]) for m in models])
 
 
-def test_an_upgrade_of_the_package_does_not_reach_a_running_training(tmp_path):
+@pytest.fixture
+def home(tmp_path):
+    """A directory with a state directory, of which nothing runs on."""
+    yield tmp_path / "home"
+    end_everything(tmp_path / "home" / "state")
+
+
+def test_an_upgrade_of_the_package_does_not_reach_a_running_training(tmp_path, home):
     import jupyter_ffdl
 
     package = tmp_path / "site" / "jupyter_ffdl"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(jupyter_ffdl.__file__).parent, package, ignore=ignored)
-    home = tmp_path / "home"
     script = WRITER.format(count=40, pause=0.05, code=0) + "\nraise ValueError('at last')\n"
     script = script.replace("raise SystemExit(0)\n", "")
     submit = (
