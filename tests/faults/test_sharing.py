@@ -27,6 +27,7 @@ from faulting import (
     part,
 )
 from jupyter_ffdl.folder import TrainingFolder
+from jupyter_ffdl.lifecycle.local.identity import Process
 from jupyter_ffdl.trainingdata.series import read_scalars
 from serving import Server
 from trainings import end_everything, until
@@ -181,31 +182,51 @@ def hasty(tmp_path):
         server.close()
 
 
-def test_an_owner_that_was_frozen_changes_nothing_when_it_wakes(hasty):
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_an_owner_that_was_frozen_changes_nothing_when_it_wakes(hasty, elsewhere):
+    """Here the next owner ends it; on another machine it cannot, and it really wakes up."""
     folder = hasty.submit(WRITER.format(count=80, pause=0.05, code=3))
     ends_meanwhile = hasty.submit(WRITER.format(count=12, pause=0.05, code=0))
+    both = (folder, ends_meanwhile)
     frozen = []
-    for each in (folder, ends_meanwhile):
+    for each in both:
         log = each.log(1, 1)
         until(lambda log=log: log.exists() and "line 5\n" in log.read_text(), 20, "it runs")
         owner = part(each, "supervisor")
+        collector = part(each, "collector")
         assert owner.send(signal.SIGSTOP)
-        frozen.append(owner)
-    for each, owner in zip((folder, ends_meanwhile), frozen, strict=True):
-        until(lambda each=each, owner=owner: part(each, "supervisor") != owner, 20, "a take-over")
-    before = [each.status.read_bytes() for each in (folder, ends_meanwhile)]
-    for owner in frozen:
-        owner.send(signal.SIGCONT)
-    for each, owner in zip((folder, ends_meanwhile), frozen, strict=True):
-        until(lambda owner=owner: not owner.alive(), 10, "the old owner is gone")
+        if elsewhere:
+            assert collector.send(signal.SIGSTOP)
+            record = json.loads((each.root / "owner.lock").read_bytes())
+            record["boot_id"] = "00000000-1111-2222-3333-444444444444"
+            (each.root / "owner.lock").write_text(json.dumps(record).ljust(512))
+        frozen.append((owner, collector))
+    for each, (owner, _) in zip(both, frozen, strict=True):
+        until(lambda each=each, owner=owner: taken_over(each, owner), 20, "a take-over")
+    before = [each.status.read_bytes() for each in both]
+    assert [owner.alive() for owner, _ in frozen] == [elsewhere, elsewhere]
+    for process in (process for pair in frozen for process in pair):
+        process.send(signal.SIGCONT)
+    for each, pair in zip(both, frozen, strict=True):
+        for process in pair:
+            until(lambda process=process: not process.alive(), 10, "the old ones are gone")
         ended(each)
         assert_nothing_left(each)
     assert end_of(folder) == ("FAILED", "C201", "3")
     assert end_of(ends_meanwhile)[0] == "COMPLETED"
     assert_once(folder, 80)
     assert_once(ends_meanwhile, 12)
-    for each, start in zip((folder, ends_meanwhile), before, strict=True):
+    for each, start in zip(both, before, strict=True):
         assert each.status.read_bytes().startswith(start)
         generations = [line.generation for line in each.history()]
         assert generations == sorted(generations)
         assert len([line for line in each.history() if line.status.terminal]) == 1
+
+
+def taken_over(folder: TrainingFolder, owner: Process) -> bool:
+    """Whether somebody else owns the training, and has ended the old owner if it could."""
+    now = part(folder, "supervisor")
+    if now is None or now.pid == owner.pid:
+        return False
+    # It collects, so it is past the take-over.
+    return folder.history()[-1].status.terminal or part(folder, "collector") is not None
