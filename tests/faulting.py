@@ -81,7 +81,8 @@ class Truth:
     """What a training's end must be, worked out from what was killed, in order.
 
     An exit code is known to the learner's parent, and to the supervisor that started it: it
-    inherits the learner. A later supervisor cannot, so a learner whose parent then dies is lost.
+    inherits the learner. A later supervisor cannot, so a learner whose parent then dies is lost,
+    unless its exit file stands.
     """
 
     code: int = 0
@@ -92,8 +93,8 @@ class Truth:
     lost: bool = False
     happened: list[str] = field(default_factory=list)
 
-    def killed_part(self, name: str) -> None:
-        """Take note of one kill that hit."""
+    def killed_part(self, name: str, *, told: bool = False) -> None:
+        """Take note of one kill that hit; ``told``: the exit file stands after it."""
         self.happened.append(name)
         if name == "supervisor":
             self.heir = False
@@ -101,7 +102,7 @@ class Truth:
             self.parent = False
         elif name == "learner" and not self.lost:
             self.killed = True
-        if not self.killed and not self.heir and not self.parent:
+        if not told and not self.heir and not self.parent:
             self.lost = True
 
     @property

@@ -291,16 +291,15 @@ def one_random_series(mortal, chance: random.Random, name: str) -> float:
             continue
         else:
             running = began(folder)
-            over = (folder.learner(1, 1) / "exit.json").exists() or folder.history()[
-                -1
-            ].status.terminal
+            told = folder.learner(1, 1) / "exit.json"
+            over = told.exists() or folder.history()[-1].status.terminal
             if not kill(folder, picked) or over:
                 continue
             if picked == "supervisor" and not running:
-                # Whether its learner had begun is a race: then another starts it.
-                ends |= {truth.end}
-                continue
-            truth.killed_part(picked)
+                runner = part(folder, "runner")
+                if runner is None or not runner.alive():
+                    continue  # its learner had not begun: another supervisor starts it
+            truth.killed_part(picked, told=told.exists())
         if truth.end != before:
             # What was killed may have ended just before.
             ends.add(before)
