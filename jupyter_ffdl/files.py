@@ -7,9 +7,11 @@ Standard library only: the supervisor and the learner's parent start with nothin
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,17 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Any], int]:
     """
     lines, end = read_whole_lines(path, offset)
     return list(_values(lines)), end
+
+
+@contextmanager
+def locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a lock file against other processes; it goes with its holder, however that ends."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, how)
+        yield
+    finally:
+        os.close(lock)
 
 
 def read_whole_lines(path: Path, offset: int = 0) -> tuple[list[bytes], int]:

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,9 @@ class IndexWriter:
         with self.locked(fcntl.LOCK_SH):
             files.append_line(self.path, line)
 
-    @contextmanager
-    def locked(self, how: int) -> Iterator[None]:
+    def locked(self, how: int) -> AbstractContextManager[None]:
         """Hold this machine's file: shared to append, exclusive to replace it."""
-        lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, how)
-            yield
-        finally:
-            os.close(lock)
+        return files.locked(self.path.with_suffix(".lock"), how)
 
     def submitted(self, training_id: str, head: Mapping[str, Any]) -> None:
         """Announce a new training; ``head`` is its row, ``model`` among it."""

@@ -10,8 +10,6 @@ from tornado import web
 from ..errors import BadInput, NotFound
 from .base import TEXT, FfdlHandler
 
-MAX_STACKS_SECONDS = 30.0
-
 
 class ModelHandler(FfdlHandler):
     """One training: show, halt or archive, delete."""

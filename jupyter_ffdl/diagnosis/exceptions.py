@@ -208,7 +208,6 @@ def _rule(types: str, pattern: str, explain: Explain) -> Rule:
 
 
 _ENV_GPU = "Ask for a GPU with --gpus 1"
-_OS = "OSError IOError FileNotFoundError PermissionError"
 _CONNECTION = (
     "ConnectionError ConnectionRefusedError ConnectionResetError ConnectionAbortedError "
     "BrokenPipeError URLError MaxRetryError NewConnectionError NameResolutionError ConnectTimeout "

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,10 +94,6 @@ class EventTree:
     def directory(self, file: str) -> Directory:
         """Return the event directory of a file in ``dirty``."""
         return self._directories[os.path.dirname(file)]
-
-    def event_directories(self) -> Iterator[Directory]:
-        """Yield the directories with event files, as found so far."""
-        return (item for item in self._directories.values() if item.files)
 
     def notice(self, changes: Iterable[Change]) -> None:
         """Act on what inotify told."""

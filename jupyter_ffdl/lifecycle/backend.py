@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..folder import TrainingFolder
 
 
 class Backend(Protocol):
     """Starts trainings that are in their folders, and knows which of them somebody looks after."""
-
-    name: str
-
-    def capabilities(self) -> dict[str, Any]:
-        """Return what this backend can do here, and for what is missing the remedy."""
-        ...
-
-    def problems(self, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return why a training with this spec could never start, each with field and remedy."""
-        ...
 
     def start(self, folder: TrainingFolder) -> None:
         """Start the training in ``folder``, or take it over where its owner is gone."""

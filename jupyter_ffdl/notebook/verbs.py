@@ -15,8 +15,6 @@ from . import client, words
 from .client import Training
 from .options import Option, Parsed, a_choice, a_text, a_truth, a_whole, help_text, parse
 
-SHORTEST_PREFIX = 4
-
 
 @dataclass(frozen=True)
 class Verb:

@@ -8,12 +8,11 @@ server, supervisor or command looks again.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,15 +150,9 @@ def limits_of(settings: Mapping[str, Any]) -> Limits:
     )
 
 
-@contextmanager
-def locked(state_dir: Path) -> Iterator[None]:
+def locked(state_dir: Path) -> AbstractContextManager[None]:
     """Hold the queue; at most for as long as counting and starting takes."""
-    lock = os.open(state_dir / "queue.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+    return files.locked(state_dir / "queue.lock")
 
 
 def start_waiting(state_dir: Path) -> list[Waiting]:

@@ -1,24 +1,22 @@
-"""Training records behind one small interface.
+"""Training records: the one way to create, list, flag and delete trainings.
 
-The embedded ones are training folders; a team service may keep them elsewhere. Whoever creates,
-deletes or flags a training does it here, so that folder, index and the list of live trainings
-always say the same.
+These are training folders. Whoever keeps records elsewhere, a team service say, gives the trainer
+the same methods; nobody else touches folder, index and the list of live trainings together.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .. import files, live
 from ..errors import NotFound
@@ -46,18 +44,6 @@ class Draft:
     idempotency_key: str | None = None
 
 
-class Records(Protocol):
-    """What the trainer needs of wherever records are kept."""
-
-    def refresh(self) -> list[Change]: ...
-    def entries(self, owner: str) -> list[Entry]: ...
-    def entry(self, training_id: str) -> Entry | None: ...
-    def folder(self, training_id: str, owner: str) -> TrainingFolder: ...
-    def create(self, draft: Draft) -> tuple[TrainingFolder, bool]: ...
-    def archive(self, folder: TrainingFolder, *, archived: bool) -> None: ...
-    def delete(self, folder: TrainingFolder, *, results: bool) -> None: ...
-
-
 class FolderRecords:
     """Training folders, their index, and the code that equal submissions share."""
 
@@ -74,10 +60,9 @@ class FolderRecords:
     def _home(self) -> str:
         """Return the state directory's uuid, which cluster objects carry as ``ffdl/home``."""
         path = self.state_dir / "id"
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(descriptor, f"{uuid.uuid4()}\n".encode())
-            os.close(descriptor)
+        with files.locked(self.state_dir / "numbers.lock"):
+            if not path.exists() or not path.read_bytes():
+                files.write_whole(path, f"{uuid.uuid4()}\n".encode(), sync=True)
         return path.read_text().strip()
 
     # Reading
@@ -195,8 +180,9 @@ class FolderRecords:
         shared = self.state_dir / "code" / f"{digest.hexdigest()}.zip"
         try:
             if not shared.exists():
-                shutil.copyfile(upload, shared.with_suffix(f".{os.getpid()}-{id(upload)}"))
-                shared.with_suffix(f".{os.getpid()}-{id(upload)}").replace(shared)
+                copy = shared.with_suffix(f".{os.urandom(4).hex()}")
+                shutil.copyfile(upload, copy)
+                copy.replace(shared)
             os.link(shared, kept)
         except OSError:
             shutil.copyfile(upload, kept)  # a file system without hard links
@@ -214,7 +200,8 @@ class FolderRecords:
     @contextmanager
     def _numbering(self) -> Iterator[None]:
         """Two servers never give one number twice."""
-        yield from _flocked(self.state_dir / "numbers.lock")
+        with files.locked(self.state_dir / "numbers.lock"):
+            yield
 
     def _key_path(self, draft: Draft) -> Path:
         digest = hashlib.sha256(f"{draft.owner}\0{draft.idempotency_key}".encode()).hexdigest()
@@ -226,7 +213,7 @@ class FolderRecords:
             yield None
             return
         path = self._key_path(draft)
-        for _ in _flocked(path.with_suffix(".lock")):
+        with files.locked(path.with_suffix(".lock")):
             folder = None
             with contextlib.suppress(FileNotFoundError):
                 training_id = path.read_text()
@@ -247,12 +234,12 @@ class FolderRecords:
         files.write_json(self.state_dir / "deleting" / folder.training_id, marker, sync=True)
         self.writer.deleted(folder.training_id)
 
-    def purge(self, owned: Any) -> None:
+    def purge(self, owned: Callable[[TrainingFolder], bool]) -> None:
         """Finish deletions: of every deleted training that nobody looks after any more."""
-        for _ in _flocked(self.state_dir / "purge.lock"):
+        with files.locked(self.state_dir / "purge.lock"):
             self._purge(owned)
 
-    def _purge(self, owned: Any) -> None:
+    def _purge(self, owned: Callable[[TrainingFolder], bool]) -> None:
         markers = _whole_files(self.state_dir / "deleting")
         inherited = self._inherited() if markers else set()
         for marker in markers:
@@ -386,15 +373,6 @@ def head_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "cell_id": record.get("cell_id"),
         "parent": record.get("parent"),
     }
-
-
-def _flocked(path: Path) -> Iterator[None]:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _whole_files(directory: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from .. import __version__, files, live
 from ..errors import BadInput, Conflict, FfdlError
 from ..folder import TrainingFolder, now_ms
 from ..learner.places import directories
+from ..lifecycle.backend import Backend
 from ..lifecycle.local import backend as local
 from ..lifecycle.local.gpus import Gpu
 from ..training import Status
@@ -34,6 +35,9 @@ from .records import FolderRecords
 from .submission import Submission, prepare
 
 Listener = Callable[[str, str], None]
+
+BACKEND: Backend = local
+"""Where trainings run."""
 
 ABANDONED_MS = 600_000
 """Nobody takes this long from the announcement of a training to its folder."""
@@ -227,7 +231,7 @@ class Trainer(LoggingConfigurable):
 
     def tend(self) -> None:
         """Start owners for trainings that lost theirs, start queued ones, finish deletions."""
-        local.reap()
+        BACKEND.reap()
         waiting = False
         for folder, demand in live.trainings(self.root):
             lines = folder.history()
@@ -241,16 +245,16 @@ class Trainer(LoggingConfigurable):
                 live.unregister(self.root, folder.training_id)
             elif status in {Status.QUEUED, Status.NOT_STARTED}:
                 waiting = True
-            elif not local.owned(folder):
+            elif not BACKEND.owned(folder):
                 self.log.info("Taking over %s (%s)", folder.training_id, status.value)
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    local.start(folder)
+                    BACKEND.start(folder)
         if waiting or self._waits:
             self._start_waiting()
         self._keep_house()
         if self._purging.acquire(blocking=False):
             try:
-                self.records.purge(local.owned)
+                self.records.purge(BACKEND.owned)
             finally:
                 self._purging.release()
 
@@ -479,8 +483,8 @@ class Trainer(LoggingConfigurable):
             folder.note("halt", f"Halt asked again by {by}: it is stopping already", by=by)
             return
         folder.request("halt", by=by)
-        if not local.owned(folder):
-            local.start(folder)
+        if not BACKEND.owned(folder):
+            BACKEND.start(folder)
 
     def delete(self, training_id: str, owner: str, *, results: bool = False) -> None:
         """Delete a training; a live one is halted first. From now on it is not found."""

@@ -26,7 +26,6 @@ MAX_PAGE = 10_000
 _PAGE_BYTES = 32 << 20
 """A page of 10 MB lines ends early, but with one line at least."""
 _FOLDED_TAIL = 64 * 1024
-_MERGE_LINES = 1000
 
 
 def own_log(folder: Path, attempt: int, learner: int) -> LogFile:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_ffdl.index import Index, machine_name
+from jupyter_ffdl.trainer.records import FolderRecords
 from jupyter_ffdl.trainer.service import Trainer
 from jupyter_ffdl.training import ID_ALPHABET
 from trainings import OWNER, state_directory, until
@@ -166,3 +167,10 @@ def test_compacting_the_index_changes_nothing_that_is_shown(template, tmp_path):
     assert path.stat().st_size < size / 2
     assert json.dumps(found.rows(OWNER)[0]) == before
     assert json.dumps(trainer(tmp_path / "state").rows(OWNER)[0]) == before
+
+
+def test_a_state_directory_gets_its_uuid_back_from_a_killed_beginning(tmp_path):
+    (tmp_path / "id").touch()
+    home = FolderRecords(tmp_path).home
+    assert len(home) == 36
+    assert FolderRecords(tmp_path).home == home

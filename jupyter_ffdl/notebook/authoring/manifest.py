@@ -60,14 +60,6 @@ def framework_of(text: str) -> dict[str, str]:
     return found
 
 
-def name_of(text: str) -> str:
-    """Return the manifest's name, empty if it cannot be seen."""
-    for line in text.splitlines():
-        if match := re.match(r"name\s*:\s*(.+?)\s*(\s#.*)?$", line):
-            return match[1].strip("\"'")
-    return ""
-
-
 def _document_end(lines: Sequence[str]) -> int:
     begun = False
     for index, line in enumerate(lines):
