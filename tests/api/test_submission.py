@@ -290,8 +290,8 @@ def test_a_client_that_goes_away_leaves_nothing(server):
             ).encode()
             + body[:3_000_000]
         )
-        until(lambda: leftovers(server))
-    until(lambda: not leftovers(server))
+        until(lambda: leftovers(server), seconds=30)
+    until(lambda: not leftovers(server), seconds=30)
     assert trainings(server) == before
 
 
