@@ -121,11 +121,10 @@ def test_a_submission_killed_anywhere_is_whole_or_not_there(tmp_path):
     program = (
         "import sys; from pathlib import Path; import trainings\n"
         "found = trainings.Trainings(Path(sys.argv[1]))\n"
-        "print('ready', flush=True)\n"
-        "while True: found.submit('print(1)')\n"
+        "while True: print('ready', flush=True), found.submit('print(1)')\n"
     )
     state = tmp_path / "state"
-    for delay in (0.02, 0.05, 0.13, 0.21):
+    for delay, whole in ((0.02, 0), (0.05, 0), (0.03, 1), (0.01, 2)):
         child = subprocess.Popen(
             [sys.executable, "-c", program, str(state)],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
@@ -133,7 +132,8 @@ def test_a_submission_killed_anywhere_is_whole_or_not_there(tmp_path):
         )
         with child:
             assert child.stdout is not None
-            child.stdout.readline()
+            for _ in range(1 + whole):
+                child.stdout.readline()
             time.sleep(delay)
             child.send_signal(signal.SIGKILL)
     with state_directory(tmp_path) as trainings:
