@@ -213,6 +213,7 @@ def _with_scheduler(tmp_path: Path, number: int) -> float:
     """Run the same line as a notebook of jupyter-scheduler, with its own manager."""
     import nbformat
     from jupyter_scheduler.models import CreateJob
+    from jupyter_scheduler.orm import create_tables
     from jupyter_scheduler.scheduler import Scheduler
 
     root = tmp_path / f"scheduler{number}"
@@ -221,11 +222,10 @@ def _with_scheduler(tmp_path: Path, number: int) -> float:
     notebook.cells = [nbformat.v4.new_code_cell("print(sum(range(1000)))")]
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, root / "same.ipynb")
+    database = f"sqlite:///{root}/jobs.sqlite"
+    create_tables(database)
     scheduler = Scheduler(
-        root_dir=str(root),
-        environments_manager=_environments(),
-        db_url=f"sqlite:///{root}/jobs.sqlite",
-        config=None,
+        root_dir=str(root), environments_manager=_environments(), db_url=database, config=None
     )
     began = time.perf_counter()
     job = scheduler.create_job(
