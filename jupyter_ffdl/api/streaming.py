@@ -22,6 +22,9 @@ class StreamingHandler(WebSocketHandler, FfdlHandler):
         self._gone = asyncio.Event()
         self._task: asyncio.Future[None] | None = None
 
+    def on_message(self, message: str | bytes) -> None:
+        """Ignore what a client says to a stream that only tells; tornado would cut it off."""
+
     def check_origin(self, origin: str = "") -> bool:
         """Let any page in whose header proves who it is; else as Jupyter's settings say."""
         return FfdlHandler.check_origin(self, origin)

@@ -6,6 +6,7 @@ Everything that can be refused is refused here, before anything exists (FfDL con
 from __future__ import annotations
 
 import math
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,8 @@ def prepare(submission: Submission, preferences: Mapping[str, Any]) -> Prepared:
     zipped = checked["zip"]
     warnings = [note.to_json() for note in manifest.warnings]
     warnings += [note.to_json() for note in zipped.warnings]
+    for part in ("environment", "secrets"):
+        _check_variables(f"context.{part}", submission.context.get(part) or {})
     spec = _spec(submission, manifest, zipped, preferences, warnings)
     if manifest.secrets:
         missing = sorted(set(manifest.secrets) - set(submission.context.get("secrets", {})))
@@ -148,7 +151,7 @@ def _spec(
     )
     if kind == "joined":
         warnings.append({"message": _joined_warning(manifest), "field": "framework.command"})
-    interpreter = context.get("interpreter") or sys.executable
+    interpreter = _interpreter(context)
     if not notebook and not context.get("interpreter"):
         warnings.append(
             {"message": f"Runs with the server's own Python, {interpreter}", "field": "framework"}
@@ -211,6 +214,35 @@ def _inherited(submission: Submission, manifest: manifests.Manifest) -> str | No
     """Return the parent's checkpoints for a training that would have its own (contract §5.1)."""
     own = manifest.output is None or manifest.checkpoints == "job"
     return str(submission.checkpoints) if own and submission.checkpoints is not None else None
+
+
+def _interpreter(context: Mapping[str, Any]) -> str:
+    """Return the Python that user code runs in; refuse one that is not there (any more)."""
+    interpreter = str(context.get("interpreter") or sys.executable)
+    if "\0" in interpreter or not os.access(interpreter, os.X_OK) or os.path.isdir(interpreter):
+        raise BadInput(
+            f"The kernel's Python is not there: {interpreter!r}",
+            code="C101",
+            field="context.interpreter",
+            hint="Submit again from a kernel whose environment still exists",
+        )
+    return interpreter
+
+
+def _check_variables(field: str, variables: Mapping[str, Any]) -> None:
+    """Refuse names and values that no process can have in its environment."""
+    for name, value in variables.items():
+        try:
+            fits = bool(name) and "=" not in name and b"\0" not in os.fsencode(f"{name}{value}")
+        except UnicodeEncodeError:
+            fits = False
+        if not fits:
+            raise BadInput(
+                f"{field} has a variable that no process can have: {name!r}",
+                code="C101",
+                field=field,
+                hint="Names have no = and nothing has a NUL or half a character",
+            )
 
 
 def _results(manifest: manifests.Manifest, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,8 +342,6 @@ def _check_local(manifest: manifests.Manifest) -> None:
 
 def _own_environment() -> dict[str, str]:
     """Return what a manifest without a caller's environment starts from: ours, filtered."""
-    import os  # noqa: PLC0415
-
     from ..learner.environment import base_environment  # noqa: PLC0415
 
     return base_environment(os.environ)[0]
