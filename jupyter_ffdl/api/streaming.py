@@ -22,8 +22,9 @@ class StreamingHandler(WebSocketHandler, FfdlHandler):
         self._gone = asyncio.Event()
         self._task: asyncio.Future[None] | None = None
 
-    def on_message(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Ignore what a client says to a stream that only tells; tornado would cut it off."""
+        return None
 
     def check_origin(self, origin: str = "") -> bool:
         """Let any page in whose header proves who it is; else as Jupyter's settings say."""

@@ -219,7 +219,7 @@ def _inherited(submission: Submission, manifest: manifests.Manifest) -> str | No
 def _interpreter(context: Mapping[str, Any]) -> str:
     """Return the Python that user code runs in; refuse one that is not there (any more)."""
     interpreter = str(context.get("interpreter") or sys.executable)
-    if "\0" in interpreter or not os.access(interpreter, os.X_OK) or os.path.isdir(interpreter):
+    if "\0" in interpreter or not os.access(interpreter, os.X_OK) or Path(interpreter).is_dir():
         raise BadInput(
             f"The kernel's Python is not there: {interpreter!r}",
             code="C101",
